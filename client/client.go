@@ -1,0 +1,120 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+)
+
+// DefaultTimeout bounds a call whose context has no deadline. It is a little
+// more than the 31 seconds that the service gives one upstream call, so that
+// the service's own verdict arrives before the client gives up.
+const DefaultTimeout = 35 * time.Second
+
+// Pings go out while a call is in flight and nothing has been heard for
+// keepaliveTime. They find a connection that died while it was idle, so that a
+// call does not spend its whole deadline on it. The service permits one ping
+// every 10 seconds.
+const (
+	keepaliveTime    = 30 * time.Second
+	keepaliveTimeout = 10 * time.Second
+)
+
+const defaultUserAgent = "recoverycodes-go"
+
+// A Client calls one recovery-codes service. It keeps connections to all
+// addresses of its target and may be used by many goroutines at once; a
+// program needs one, made at start and closed at the end.
+type Client struct {
+	recoverycodesv1.RecoveryCodesServiceClient
+
+	health healthpb.HealthClient
+	conn   *grpc.ClientConn
+}
+
+// New returns a Client of the service at target, a gRPC target: "host:port",
+// which means "dns:///host:port", or any other scheme that gRPC has a resolver
+// for. Calls are spread over all addresses that the target resolves to.
+//
+// New does not connect, so a service that is not there shows up at the first
+// call. The connection is TLS, verified against the system's roots, unless an
+// option says otherwise.
+func New(target string, opts ...Option) (*Client, error) {
+	if target == "" {
+		return nil, errors.New("client: target is empty")
+	}
+	s := settings{timeout: DefaultTimeout, userAgent: defaultUserAgent}
+	for _, opt := range opts {
+		if err := opt(&s); err != nil {
+			return nil, fmt.Errorf("client: %w", err)
+		}
+	}
+	creds, err := s.transportCredentials()
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+
+	dial := []grpc.DialOption{
+		grpc.WithUserAgent(s.userAgent),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time:    keepaliveTime,
+			Timeout: keepaliveTimeout,
+		}),
+		grpc.WithChainUnaryInterceptor(withDefaultDeadline(s.timeout)),
+	}
+	for _, c := range s.perRPC {
+		dial = append(dial, grpc.WithPerRPCCredentials(c))
+	}
+	dial = append(dial, s.dial...)
+	// The last of two equal options wins: what WithDialOptions brings can
+	// neither make the connection plaintext nor have Recover retried.
+	dial = append(dial,
+		grpc.WithTransportCredentials(creds),
+		grpc.WithDefaultServiceConfig(serviceConfig),
+		grpc.WithDisableServiceConfig(),
+	)
+
+	conn, err := grpc.NewClient(target, dial...)
+	if err != nil {
+		return nil, fmt.Errorf("client: target %q: %w", target, err)
+	}
+	return &Client{
+		RecoveryCodesServiceClient: recoverycodesv1.NewRecoveryCodesServiceClient(conn),
+		health:                     healthpb.NewHealthClient(conn),
+		conn:                       conn,
+	}, nil
+}
+
+// Health asks whether the service takes calls, by the gRPC health protocol.
+// A service that is shutting down answers NOT_SERVING, without an error.
+func (c *Client) Health(ctx context.Context) (healthpb.HealthCheckResponse_ServingStatus, error) {
+	resp, err := c.health.Check(ctx, &healthpb.HealthCheckRequest{
+		Service: recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName,
+	})
+	return resp.GetStatus(), err
+}
+
+// Close ends the connections. Calls in flight fail with CANCELLED, and for
+// Recover and Rotate that is an unknown outcome: let them end first.
+func (c *Client) Close() error {
+	return c.conn.Close()
+}
+
+// withDefaultDeadline bounds each call whose context has no deadline of its own.
+func withDefaultDeadline(timeout time.Duration) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if _, ok := ctx.Deadline(); !ok {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, timeout)
+			defer cancel()
+		}
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
+}

@@ -1,0 +1,111 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"recoverycodes.internal/client"
+	"recoverycodes.internal/client/internal/servicetest"
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+)
+
+// exampleService is what the examples talk to: a member with two codes, whose
+// Recover is cut off on the way.
+func exampleService() (*servicetest.Server, error) {
+	return servicetest.Listen(&servicetest.Service{
+		OnGet: func(context.Context, *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
+			return &recoverycodesv1.GetResponse{RecoveryCodes: []string{"aaaa-bbbb-cccc", "dddd-eeee-ffff"}}, nil
+		},
+		OnRecover: func(context.Context, *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
+			st, err := status.New(codes.Unknown, "the outcome of the call is not known").
+				WithDetails(&errdetails.ErrorInfo{Reason: "OUTCOME_UNKNOWN"})
+			if err != nil {
+				return nil, err
+			}
+			return nil, st.Err()
+		},
+	})
+}
+
+func Example() {
+	srv, err := exampleService()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+
+	// WithInsecure because the example's service is on loopback.
+	c, err := client.New(srv.Addr, client.WithInsecure())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	resp, err := c.Get(context.Background(), &recoverycodesv1.GetRequest{
+		OrganizationId: "example-org",
+		MemberId:       "member-test-32fc5024-9c09-4da3-bd2e-c9ce4da9375f",
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("active codes:", len(resp.GetRecoveryCodes()))
+	// Output: active codes: 2
+}
+
+// What to do after a failed Recover stands in the reason of the error's
+// ErrorInfo, and an unknown outcome is looked up with Get.
+func Example_errors() {
+	srv, err := exampleService()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+	c, err := client.New(srv.Addr, client.WithInsecure())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	reason := func(err error) string {
+		for _, detail := range status.Convert(err).Details() {
+			if info, ok := detail.(*errdetails.ErrorInfo); ok {
+				return info.GetReason()
+			}
+		}
+		return ""
+	}
+
+	ctx := context.Background()
+	const organization, member, code = "example-org", "member-1", "aaaa-bbbb-cccc"
+	_, err = c.Recover(ctx, &recoverycodesv1.RecoverRequest{
+		OrganizationId: organization,
+		MemberId:       member,
+		RecoveryCode:   code,
+	})
+	switch {
+	case err == nil:
+		fmt.Println("recovered")
+	case reason(err) == "NOT_SENT":
+		fmt.Println("nothing was sent: safe to try again")
+	case slices.Contains([]string{"OUTCOME_UNKNOWN", "ANSWER_LOST", ""}, reason(err)):
+		resp, err := c.Get(ctx, &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println("the code was spent:", !slices.Contains(resp.GetRecoveryCodes(), code))
+	default:
+		fmt.Println("refused:", reason(err))
+	}
+	// Output: the code was spent: false
+}
