@@ -4,6 +4,8 @@
 // 	protoc        (unknown)
 // source: stytch/devicehistory/v1/device_info.proto
 
+// What Stytch's device fingerprinting knows of the device of a login.
+
 package devicehistoryv1
 
 import (
@@ -22,15 +24,24 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// DeviceInfo tells which device was used, where from, and what of that is new for the member.
 type DeviceInfo struct {
-	state               protoimpl.MessageState  `protogen:"open.v1"`
-	VisitorId           string                  `protobuf:"bytes,1,opt,name=visitor_id,json=visitorId,proto3" json:"visitor_id,omitempty"`
-	VisitorIdDetails    *DeviceAttributeDetails `protobuf:"bytes,2,opt,name=visitor_id_details,json=visitorIdDetails,proto3" json:"visitor_id_details,omitempty"`
-	IpAddress           *string                 `protobuf:"bytes,3,opt,name=ip_address,json=ipAddress,proto3,oneof" json:"ip_address,omitempty"`
-	IpAddressDetails    *DeviceAttributeDetails `protobuf:"bytes,4,opt,name=ip_address_details,json=ipAddressDetails,proto3" json:"ip_address_details,omitempty"`
-	IpGeoCity           *string                 `protobuf:"bytes,5,opt,name=ip_geo_city,json=ipGeoCity,proto3,oneof" json:"ip_geo_city,omitempty"`
-	IpGeoRegion         *string                 `protobuf:"bytes,6,opt,name=ip_geo_region,json=ipGeoRegion,proto3,oneof" json:"ip_geo_region,omitempty"`
-	IpGeoCountry        *string                 `protobuf:"bytes,7,opt,name=ip_geo_country,json=ipGeoCountry,proto3,oneof" json:"ip_geo_country,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the device.
+	VisitorId string `protobuf:"bytes,1,opt,name=visitor_id,json=visitorId,proto3" json:"visitor_id,omitempty"`
+	// When the device was seen. May be absent.
+	VisitorIdDetails *DeviceAttributeDetails `protobuf:"bytes,2,opt,name=visitor_id_details,json=visitorIdDetails,proto3" json:"visitor_id_details,omitempty"`
+	// The IP address of the device, v4 or v6. May be absent.
+	IpAddress *string `protobuf:"bytes,3,opt,name=ip_address,json=ipAddress,proto3,oneof" json:"ip_address,omitempty"`
+	// When the IP address was seen. May be absent.
+	IpAddressDetails *DeviceAttributeDetails `protobuf:"bytes,4,opt,name=ip_address_details,json=ipAddressDetails,proto3" json:"ip_address_details,omitempty"`
+	// The city that the IP address is attributed to. May be absent.
+	IpGeoCity *string `protobuf:"bytes,5,opt,name=ip_geo_city,json=ipGeoCity,proto3,oneof" json:"ip_geo_city,omitempty"`
+	// The region that the IP address is attributed to. May be absent.
+	IpGeoRegion *string `protobuf:"bytes,6,opt,name=ip_geo_region,json=ipGeoRegion,proto3,oneof" json:"ip_geo_region,omitempty"`
+	// The code of the country that the IP address is attributed to. May be absent.
+	IpGeoCountry *string `protobuf:"bytes,7,opt,name=ip_geo_country,json=ipGeoCountry,proto3,oneof" json:"ip_geo_country,omitempty"`
+	// When the country was seen. May be absent.
 	IpGeoCountryDetails *DeviceAttributeDetails `protobuf:"bytes,8,opt,name=ip_geo_country_details,json=ipGeoCountryDetails,proto3" json:"ip_geo_country_details,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
@@ -122,10 +133,14 @@ func (x *DeviceInfo) GetIpGeoCountryDetails() *DeviceAttributeDetails {
 	return nil
 }
 
+// DeviceAttributeDetails tells when one attribute of a device was seen for the member.
 type DeviceAttributeDetails struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	IsNew         bool                   `protobuf:"varint,1,opt,name=is_new,json=isNew,proto3" json:"is_new,omitempty"`
-	FirstSeenAt   *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=first_seen_at,json=firstSeenAt,proto3" json:"first_seen_at,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True when the attribute's value is new for the member.
+	IsNew bool `protobuf:"varint,1,opt,name=is_new,json=isNew,proto3" json:"is_new,omitempty"`
+	// When the value was first seen for the member. May be absent.
+	FirstSeenAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=first_seen_at,json=firstSeenAt,proto3" json:"first_seen_at,omitempty"`
+	// When the value was last seen for the member. May be absent.
 	LastSeenAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_seen_at,json=lastSeenAt,proto3" json:"last_seen_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

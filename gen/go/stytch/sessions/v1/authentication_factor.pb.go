@@ -22,57 +22,113 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// AuthenticationFactor is one proof of identity in a session. Of the fields that end in _factor the one that fits
+// type and delivery_method is set, the others are not; a type without particulars, such as password, sets none.
 type AuthenticationFactor struct {
-	state                          protoimpl.MessageState          `protogen:"open.v1"`
-	Type                           string                          `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	DeliveryMethod                 string                          `protobuf:"bytes,2,opt,name=delivery_method,json=deliveryMethod,proto3" json:"delivery_method,omitempty"`
-	LastAuthenticatedAt            *timestamppb.Timestamp          `protobuf:"bytes,3,opt,name=last_authenticated_at,json=lastAuthenticatedAt,proto3" json:"last_authenticated_at,omitempty"`
-	CreatedAt                      *timestamppb.Timestamp          `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	UpdatedAt                      *timestamppb.Timestamp          `protobuf:"bytes,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	EmailFactor                    *EmailFactor                    `protobuf:"bytes,6,opt,name=email_factor,json=emailFactor,proto3" json:"email_factor,omitempty"`
-	PhoneNumberFactor              *PhoneNumberFactor              `protobuf:"bytes,7,opt,name=phone_number_factor,json=phoneNumberFactor,proto3" json:"phone_number_factor,omitempty"`
-	GoogleOauthFactor              *GoogleOAuthFactor              `protobuf:"bytes,8,opt,name=google_oauth_factor,json=googleOauthFactor,proto3" json:"google_oauth_factor,omitempty"`
-	MicrosoftOauthFactor           *MicrosoftOAuthFactor           `protobuf:"bytes,9,opt,name=microsoft_oauth_factor,json=microsoftOauthFactor,proto3" json:"microsoft_oauth_factor,omitempty"`
-	AppleOauthFactor               *AppleOAuthFactor               `protobuf:"bytes,10,opt,name=apple_oauth_factor,json=appleOauthFactor,proto3" json:"apple_oauth_factor,omitempty"`
-	WebauthnFactor                 *WebAuthnFactor                 `protobuf:"bytes,11,opt,name=webauthn_factor,json=webauthnFactor,proto3" json:"webauthn_factor,omitempty"`
-	AuthenticatorAppFactor         *AuthenticatorAppFactor         `protobuf:"bytes,12,opt,name=authenticator_app_factor,json=authenticatorAppFactor,proto3" json:"authenticator_app_factor,omitempty"`
-	GithubOauthFactor              *GithubOAuthFactor              `protobuf:"bytes,13,opt,name=github_oauth_factor,json=githubOauthFactor,proto3" json:"github_oauth_factor,omitempty"`
-	RecoveryCodeFactor             *RecoveryCodeFactor             `protobuf:"bytes,14,opt,name=recovery_code_factor,json=recoveryCodeFactor,proto3" json:"recovery_code_factor,omitempty"`
-	FacebookOauthFactor            *FacebookOAuthFactor            `protobuf:"bytes,15,opt,name=facebook_oauth_factor,json=facebookOauthFactor,proto3" json:"facebook_oauth_factor,omitempty"`
-	CryptoWalletFactor             *CryptoWalletFactor             `protobuf:"bytes,16,opt,name=crypto_wallet_factor,json=cryptoWalletFactor,proto3" json:"crypto_wallet_factor,omitempty"`
-	AmazonOauthFactor              *AmazonOAuthFactor              `protobuf:"bytes,17,opt,name=amazon_oauth_factor,json=amazonOauthFactor,proto3" json:"amazon_oauth_factor,omitempty"`
-	BitbucketOauthFactor           *BitbucketOAuthFactor           `protobuf:"bytes,18,opt,name=bitbucket_oauth_factor,json=bitbucketOauthFactor,proto3" json:"bitbucket_oauth_factor,omitempty"`
-	CoinbaseOauthFactor            *CoinbaseOAuthFactor            `protobuf:"bytes,19,opt,name=coinbase_oauth_factor,json=coinbaseOauthFactor,proto3" json:"coinbase_oauth_factor,omitempty"`
-	DiscordOauthFactor             *DiscordOAuthFactor             `protobuf:"bytes,20,opt,name=discord_oauth_factor,json=discordOauthFactor,proto3" json:"discord_oauth_factor,omitempty"`
-	FigmaOauthFactor               *FigmaOAuthFactor               `protobuf:"bytes,21,opt,name=figma_oauth_factor,json=figmaOauthFactor,proto3" json:"figma_oauth_factor,omitempty"`
-	GitLabOauthFactor              *GitLabOAuthFactor              `protobuf:"bytes,22,opt,name=git_lab_oauth_factor,json=gitLabOauthFactor,proto3" json:"git_lab_oauth_factor,omitempty"`
-	InstagramOauthFactor           *InstagramOAuthFactor           `protobuf:"bytes,23,opt,name=instagram_oauth_factor,json=instagramOauthFactor,proto3" json:"instagram_oauth_factor,omitempty"`
-	LinkedInOauthFactor            *LinkedInOAuthFactor            `protobuf:"bytes,24,opt,name=linked_in_oauth_factor,json=linkedInOauthFactor,proto3" json:"linked_in_oauth_factor,omitempty"`
-	ShopifyOauthFactor             *ShopifyOAuthFactor             `protobuf:"bytes,25,opt,name=shopify_oauth_factor,json=shopifyOauthFactor,proto3" json:"shopify_oauth_factor,omitempty"`
-	SlackOauthFactor               *SlackOAuthFactor               `protobuf:"bytes,26,opt,name=slack_oauth_factor,json=slackOauthFactor,proto3" json:"slack_oauth_factor,omitempty"`
-	SnapchatOauthFactor            *SnapchatOAuthFactor            `protobuf:"bytes,27,opt,name=snapchat_oauth_factor,json=snapchatOauthFactor,proto3" json:"snapchat_oauth_factor,omitempty"`
-	SpotifyOauthFactor             *SpotifyOAuthFactor             `protobuf:"bytes,28,opt,name=spotify_oauth_factor,json=spotifyOauthFactor,proto3" json:"spotify_oauth_factor,omitempty"`
-	SteamOauthFactor               *SteamOAuthFactor               `protobuf:"bytes,29,opt,name=steam_oauth_factor,json=steamOauthFactor,proto3" json:"steam_oauth_factor,omitempty"`
-	TikTokOauthFactor              *TikTokOAuthFactor              `protobuf:"bytes,30,opt,name=tik_tok_oauth_factor,json=tikTokOauthFactor,proto3" json:"tik_tok_oauth_factor,omitempty"`
-	TwitchOauthFactor              *TwitchOAuthFactor              `protobuf:"bytes,31,opt,name=twitch_oauth_factor,json=twitchOauthFactor,proto3" json:"twitch_oauth_factor,omitempty"`
-	TwitterOauthFactor             *TwitterOAuthFactor             `protobuf:"bytes,32,opt,name=twitter_oauth_factor,json=twitterOauthFactor,proto3" json:"twitter_oauth_factor,omitempty"`
-	EmbeddableMagicLinkFactor      *EmbeddableMagicLinkFactor      `protobuf:"bytes,33,opt,name=embeddable_magic_link_factor,json=embeddableMagicLinkFactor,proto3" json:"embeddable_magic_link_factor,omitempty"`
-	BiometricFactor                *BiometricFactor                `protobuf:"bytes,34,opt,name=biometric_factor,json=biometricFactor,proto3" json:"biometric_factor,omitempty"`
-	SamlSsoFactor                  *SAMLSSOFactor                  `protobuf:"bytes,35,opt,name=saml_sso_factor,json=samlSsoFactor,proto3" json:"saml_sso_factor,omitempty"`
-	OidcSsoFactor                  *OIDCSSOFactor                  `protobuf:"bytes,36,opt,name=oidc_sso_factor,json=oidcSsoFactor,proto3" json:"oidc_sso_factor,omitempty"`
-	SalesforceOauthFactor          *SalesforceOAuthFactor          `protobuf:"bytes,37,opt,name=salesforce_oauth_factor,json=salesforceOauthFactor,proto3" json:"salesforce_oauth_factor,omitempty"`
-	YahooOauthFactor               *YahooOAuthFactor               `protobuf:"bytes,38,opt,name=yahoo_oauth_factor,json=yahooOauthFactor,proto3" json:"yahoo_oauth_factor,omitempty"`
-	HubspotOauthFactor             *HubspotOAuthFactor             `protobuf:"bytes,39,opt,name=hubspot_oauth_factor,json=hubspotOauthFactor,proto3" json:"hubspot_oauth_factor,omitempty"`
-	SlackOauthExchangeFactor       *SlackOAuthExchangeFactor       `protobuf:"bytes,40,opt,name=slack_oauth_exchange_factor,json=slackOauthExchangeFactor,proto3" json:"slack_oauth_exchange_factor,omitempty"`
-	HubspotOauthExchangeFactor     *HubspotOAuthExchangeFactor     `protobuf:"bytes,41,opt,name=hubspot_oauth_exchange_factor,json=hubspotOauthExchangeFactor,proto3" json:"hubspot_oauth_exchange_factor,omitempty"`
-	GithubOauthExchangeFactor      *GithubOAuthExchangeFactor      `protobuf:"bytes,42,opt,name=github_oauth_exchange_factor,json=githubOauthExchangeFactor,proto3" json:"github_oauth_exchange_factor,omitempty"`
-	GoogleOauthExchangeFactor      *GoogleOAuthExchangeFactor      `protobuf:"bytes,43,opt,name=google_oauth_exchange_factor,json=googleOauthExchangeFactor,proto3" json:"google_oauth_exchange_factor,omitempty"`
-	ImpersonatedFactor             *ImpersonatedFactor             `protobuf:"bytes,44,opt,name=impersonated_factor,json=impersonatedFactor,proto3" json:"impersonated_factor,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What kind of proof it was. Values seen so far: magic_link, otp, oauth, webauthn, totp, crypto, password,
+	// signature_challenge, sso, imported, recovery_codes, email_otp, impersonated, trusted_auth_token.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// By which way the proof came. Values seen so far: email, sms, whatsapp, embedded, webauthn_registration,
+	// authenticator_app, recovery_code, crypto_wallet, knowledge (a password), biometric, sso_saml, sso_oidc,
+	// imported_auth0, impersonation, trusted_token_exchange, oauth_access_token_exchange; oauth_ followed by google,
+	// microsoft, apple, github, facebook, amazon, bitbucket, coinbase, discord, figma, gitlab, instagram, linkedin,
+	// shopify, slack, snapchat, spotify, steam, tiktok, twitch, twitter, salesforce, yahoo or hubspot; oauth_exchange_
+	// followed by slack, hubspot, github or google.
+	DeliveryMethod string `protobuf:"bytes,2,opt,name=delivery_method,json=deliveryMethod,proto3" json:"delivery_method,omitempty"`
+	// When the factor was last proven. May be absent.
+	LastAuthenticatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_authenticated_at,json=lastAuthenticatedAt,proto3" json:"last_authenticated_at,omitempty"`
+	// When the factor was first proven. May be absent.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When the record of the factor last changed. May be absent.
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// Set when the factor is an email address.
+	EmailFactor *EmailFactor `protobuf:"bytes,6,opt,name=email_factor,json=emailFactor,proto3" json:"email_factor,omitempty"`
+	// Set when the factor is a phone number.
+	PhoneNumberFactor *PhoneNumberFactor `protobuf:"bytes,7,opt,name=phone_number_factor,json=phoneNumberFactor,proto3" json:"phone_number_factor,omitempty"`
+	// Set when the factor is a Google login.
+	GoogleOauthFactor *GoogleOAuthFactor `protobuf:"bytes,8,opt,name=google_oauth_factor,json=googleOauthFactor,proto3" json:"google_oauth_factor,omitempty"`
+	// Set when the factor is a Microsoft login.
+	MicrosoftOauthFactor *MicrosoftOAuthFactor `protobuf:"bytes,9,opt,name=microsoft_oauth_factor,json=microsoftOauthFactor,proto3" json:"microsoft_oauth_factor,omitempty"`
+	// Set when the factor is an Apple login.
+	AppleOauthFactor *AppleOAuthFactor `protobuf:"bytes,10,opt,name=apple_oauth_factor,json=appleOauthFactor,proto3" json:"apple_oauth_factor,omitempty"`
+	// Set when the factor is a passkey or security key.
+	WebauthnFactor *WebAuthnFactor `protobuf:"bytes,11,opt,name=webauthn_factor,json=webauthnFactor,proto3" json:"webauthn_factor,omitempty"`
+	// Set when the factor is a TOTP code.
+	AuthenticatorAppFactor *AuthenticatorAppFactor `protobuf:"bytes,12,opt,name=authenticator_app_factor,json=authenticatorAppFactor,proto3" json:"authenticator_app_factor,omitempty"`
+	// Set when the factor is a GitHub login.
+	GithubOauthFactor *GithubOAuthFactor `protobuf:"bytes,13,opt,name=github_oauth_factor,json=githubOauthFactor,proto3" json:"github_oauth_factor,omitempty"`
+	// Set when the factor is a recovery code: the one that Recover adds.
+	RecoveryCodeFactor *RecoveryCodeFactor `protobuf:"bytes,14,opt,name=recovery_code_factor,json=recoveryCodeFactor,proto3" json:"recovery_code_factor,omitempty"`
+	// Set when the factor is a Facebook login.
+	FacebookOauthFactor *FacebookOAuthFactor `protobuf:"bytes,15,opt,name=facebook_oauth_factor,json=facebookOauthFactor,proto3" json:"facebook_oauth_factor,omitempty"`
+	// Set when the factor is a crypto wallet.
+	CryptoWalletFactor *CryptoWalletFactor `protobuf:"bytes,16,opt,name=crypto_wallet_factor,json=cryptoWalletFactor,proto3" json:"crypto_wallet_factor,omitempty"`
+	// Set when the factor is an Amazon login.
+	AmazonOauthFactor *AmazonOAuthFactor `protobuf:"bytes,17,opt,name=amazon_oauth_factor,json=amazonOauthFactor,proto3" json:"amazon_oauth_factor,omitempty"`
+	// Set when the factor is a Bitbucket login.
+	BitbucketOauthFactor *BitbucketOAuthFactor `protobuf:"bytes,18,opt,name=bitbucket_oauth_factor,json=bitbucketOauthFactor,proto3" json:"bitbucket_oauth_factor,omitempty"`
+	// Set when the factor is a Coinbase login.
+	CoinbaseOauthFactor *CoinbaseOAuthFactor `protobuf:"bytes,19,opt,name=coinbase_oauth_factor,json=coinbaseOauthFactor,proto3" json:"coinbase_oauth_factor,omitempty"`
+	// Set when the factor is a Discord login.
+	DiscordOauthFactor *DiscordOAuthFactor `protobuf:"bytes,20,opt,name=discord_oauth_factor,json=discordOauthFactor,proto3" json:"discord_oauth_factor,omitempty"`
+	// Set when the factor is a Figma login.
+	FigmaOauthFactor *FigmaOAuthFactor `protobuf:"bytes,21,opt,name=figma_oauth_factor,json=figmaOauthFactor,proto3" json:"figma_oauth_factor,omitempty"`
+	// Set when the factor is a GitLab login.
+	GitLabOauthFactor *GitLabOAuthFactor `protobuf:"bytes,22,opt,name=git_lab_oauth_factor,json=gitLabOauthFactor,proto3" json:"git_lab_oauth_factor,omitempty"`
+	// Set when the factor is an Instagram login.
+	InstagramOauthFactor *InstagramOAuthFactor `protobuf:"bytes,23,opt,name=instagram_oauth_factor,json=instagramOauthFactor,proto3" json:"instagram_oauth_factor,omitempty"`
+	// Set when the factor is a LinkedIn login.
+	LinkedInOauthFactor *LinkedInOAuthFactor `protobuf:"bytes,24,opt,name=linked_in_oauth_factor,json=linkedInOauthFactor,proto3" json:"linked_in_oauth_factor,omitempty"`
+	// Set when the factor is a Shopify login.
+	ShopifyOauthFactor *ShopifyOAuthFactor `protobuf:"bytes,25,opt,name=shopify_oauth_factor,json=shopifyOauthFactor,proto3" json:"shopify_oauth_factor,omitempty"`
+	// Set when the factor is a Slack login.
+	SlackOauthFactor *SlackOAuthFactor `protobuf:"bytes,26,opt,name=slack_oauth_factor,json=slackOauthFactor,proto3" json:"slack_oauth_factor,omitempty"`
+	// Set when the factor is a Snapchat login.
+	SnapchatOauthFactor *SnapchatOAuthFactor `protobuf:"bytes,27,opt,name=snapchat_oauth_factor,json=snapchatOauthFactor,proto3" json:"snapchat_oauth_factor,omitempty"`
+	// Set when the factor is a Spotify login.
+	SpotifyOauthFactor *SpotifyOAuthFactor `protobuf:"bytes,28,opt,name=spotify_oauth_factor,json=spotifyOauthFactor,proto3" json:"spotify_oauth_factor,omitempty"`
+	// Set when the factor is a Steam login.
+	SteamOauthFactor *SteamOAuthFactor `protobuf:"bytes,29,opt,name=steam_oauth_factor,json=steamOauthFactor,proto3" json:"steam_oauth_factor,omitempty"`
+	// Set when the factor is a TikTok login.
+	TikTokOauthFactor *TikTokOAuthFactor `protobuf:"bytes,30,opt,name=tik_tok_oauth_factor,json=tikTokOauthFactor,proto3" json:"tik_tok_oauth_factor,omitempty"`
+	// Set when the factor is a Twitch login.
+	TwitchOauthFactor *TwitchOAuthFactor `protobuf:"bytes,31,opt,name=twitch_oauth_factor,json=twitchOauthFactor,proto3" json:"twitch_oauth_factor,omitempty"`
+	// Set when the factor is a Twitter login.
+	TwitterOauthFactor *TwitterOAuthFactor `protobuf:"bytes,32,opt,name=twitter_oauth_factor,json=twitterOauthFactor,proto3" json:"twitter_oauth_factor,omitempty"`
+	// Set when the factor is a magic link that the application delivered itself.
+	EmbeddableMagicLinkFactor *EmbeddableMagicLinkFactor `protobuf:"bytes,33,opt,name=embeddable_magic_link_factor,json=embeddableMagicLinkFactor,proto3" json:"embeddable_magic_link_factor,omitempty"`
+	// Set when the factor is a key behind biometrics.
+	BiometricFactor *BiometricFactor `protobuf:"bytes,34,opt,name=biometric_factor,json=biometricFactor,proto3" json:"biometric_factor,omitempty"`
+	// Set when the factor is a login through SAML.
+	SamlSsoFactor *SAMLSSOFactor `protobuf:"bytes,35,opt,name=saml_sso_factor,json=samlSsoFactor,proto3" json:"saml_sso_factor,omitempty"`
+	// Set when the factor is a login through OIDC.
+	OidcSsoFactor *OIDCSSOFactor `protobuf:"bytes,36,opt,name=oidc_sso_factor,json=oidcSsoFactor,proto3" json:"oidc_sso_factor,omitempty"`
+	// Set when the factor is a Salesforce login.
+	SalesforceOauthFactor *SalesforceOAuthFactor `protobuf:"bytes,37,opt,name=salesforce_oauth_factor,json=salesforceOauthFactor,proto3" json:"salesforce_oauth_factor,omitempty"`
+	// Set when the factor is a Yahoo login.
+	YahooOauthFactor *YahooOAuthFactor `protobuf:"bytes,38,opt,name=yahoo_oauth_factor,json=yahooOauthFactor,proto3" json:"yahoo_oauth_factor,omitempty"`
+	// Set when the factor is a HubSpot login.
+	HubspotOauthFactor *HubspotOAuthFactor `protobuf:"bytes,39,opt,name=hubspot_oauth_factor,json=hubspotOauthFactor,proto3" json:"hubspot_oauth_factor,omitempty"`
+	// Set when the factor is a Slack login brought over from another organization.
+	SlackOauthExchangeFactor *SlackOAuthExchangeFactor `protobuf:"bytes,40,opt,name=slack_oauth_exchange_factor,json=slackOauthExchangeFactor,proto3" json:"slack_oauth_exchange_factor,omitempty"`
+	// Set when the factor is a HubSpot login brought over from another organization.
+	HubspotOauthExchangeFactor *HubspotOAuthExchangeFactor `protobuf:"bytes,41,opt,name=hubspot_oauth_exchange_factor,json=hubspotOauthExchangeFactor,proto3" json:"hubspot_oauth_exchange_factor,omitempty"`
+	// Set when the factor is a GitHub login brought over from another organization.
+	GithubOauthExchangeFactor *GithubOAuthExchangeFactor `protobuf:"bytes,42,opt,name=github_oauth_exchange_factor,json=githubOauthExchangeFactor,proto3" json:"github_oauth_exchange_factor,omitempty"`
+	// Set when the factor is a Google login brought over from another organization.
+	GoogleOauthExchangeFactor *GoogleOAuthExchangeFactor `protobuf:"bytes,43,opt,name=google_oauth_exchange_factor,json=googleOauthExchangeFactor,proto3" json:"google_oauth_exchange_factor,omitempty"`
+	// Set when somebody opened the session in the member's name.
+	ImpersonatedFactor *ImpersonatedFactor `protobuf:"bytes,44,opt,name=impersonated_factor,json=impersonatedFactor,proto3" json:"impersonated_factor,omitempty"`
+	// Set when the factor is an exchanged access token of a Connected App.
 	OauthAccessTokenExchangeFactor *OAuthAccessTokenExchangeFactor `protobuf:"bytes,45,opt,name=oauth_access_token_exchange_factor,json=oauthAccessTokenExchangeFactor,proto3" json:"oauth_access_token_exchange_factor,omitempty"`
-	TrustedAuthTokenFactor         *TrustedAuthTokenFactor         `protobuf:"bytes,46,opt,name=trusted_auth_token_factor,json=trustedAuthTokenFactor,proto3" json:"trusted_auth_token_factor,omitempty"`
-	SequenceOrder                  *string                         `protobuf:"bytes,47,opt,name=sequence_order,json=sequenceOrder,proto3,oneof" json:"sequence_order,omitempty"`
-	unknownFields                  protoimpl.UnknownFields
-	sizeCache                      protoimpl.SizeCache
+	// Set when the factor is an exchanged token of another issuer.
+	TrustedAuthTokenFactor *TrustedAuthTokenFactor `protobuf:"bytes,46,opt,name=trusted_auth_token_factor,json=trustedAuthTokenFactor,proto3" json:"trusted_auth_token_factor,omitempty"`
+	// The place of the factor in the login. Values seen so far: PRIMARY, SECONDARY. Stytch sends it in answers, but
+	// lists it in neither its OpenAPI description nor its SDKs, so it may be absent.
+	SequenceOrder *string `protobuf:"bytes,47,opt,name=sequence_order,json=sequenceOrder,proto3,oneof" json:"sequence_order,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuthenticationFactor) Reset() {

@@ -4,6 +4,8 @@
 // 	protoc        (unknown)
 // source: stytch/sessions/v1/factors.proto
 
+// Authentication factors of a session. Each message holds what one kind of factor adds to AuthenticationFactor.
+
 package sessionsv1
 
 import (
@@ -21,10 +23,13 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// EmailFactor is an email address proven by a magic link or a one-time code.
 type EmailFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmailId       string                 `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
-	EmailAddress  string                 `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the address.
+	EmailId string `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	// The address.
+	EmailAddress  string `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -73,10 +78,13 @@ func (x *EmailFactor) GetEmailAddress() string {
 	return ""
 }
 
+// PhoneNumberFactor is a phone number proven by a one-time code.
 type PhoneNumberFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	PhoneId       string                 `protobuf:"bytes,1,opt,name=phone_id,json=phoneId,proto3" json:"phone_id,omitempty"`
-	PhoneNumber   string                 `protobuf:"bytes,2,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the number.
+	PhoneId string `protobuf:"bytes,1,opt,name=phone_id,json=phoneId,proto3" json:"phone_id,omitempty"`
+	// The number, in E.164 form.
+	PhoneNumber   string `protobuf:"bytes,2,opt,name=phone_number,json=phoneNumber,proto3" json:"phone_number,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -125,13 +133,17 @@ func (x *PhoneNumberFactor) GetPhoneNumber() string {
 	return ""
 }
 
+// GoogleOAuthFactor is a login with a Google account.
 type GoogleOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GoogleOAuthFactor) Reset() {
@@ -185,13 +197,17 @@ func (x *GoogleOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// MicrosoftOAuthFactor is a login with a Microsoft account.
 type MicrosoftOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MicrosoftOAuthFactor) Reset() {
@@ -245,13 +261,17 @@ func (x *MicrosoftOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// AppleOAuthFactor is a login with an Apple account.
 type AppleOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AppleOAuthFactor) Reset() {
@@ -305,13 +325,17 @@ func (x *AppleOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// WebAuthnFactor is a passkey or security key.
 type WebAuthnFactor struct {
-	state                  protoimpl.MessageState `protogen:"open.v1"`
-	WebauthnRegistrationId string                 `protobuf:"bytes,1,opt,name=webauthn_registration_id,json=webauthnRegistrationId,proto3" json:"webauthn_registration_id,omitempty"`
-	Domain                 string                 `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
-	UserAgent              *string                `protobuf:"bytes,3,opt,name=user_agent,json=userAgent,proto3,oneof" json:"user_agent,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the registration.
+	WebauthnRegistrationId string `protobuf:"bytes,1,opt,name=webauthn_registration_id,json=webauthnRegistrationId,proto3" json:"webauthn_registration_id,omitempty"`
+	// The domain that the registration is bound to.
+	Domain string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
+	// The user agent that the key was registered with. May be absent.
+	UserAgent     *string `protobuf:"bytes,3,opt,name=user_agent,json=userAgent,proto3,oneof" json:"user_agent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WebAuthnFactor) Reset() {
@@ -365,9 +389,11 @@ func (x *WebAuthnFactor) GetUserAgent() string {
 	return ""
 }
 
+// AuthenticatorAppFactor is a TOTP code from an authenticator app.
 type AuthenticatorAppFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TotpId        string                 `protobuf:"bytes,1,opt,name=totp_id,json=totpId,proto3" json:"totp_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the TOTP enrolment.
+	TotpId        string `protobuf:"bytes,1,opt,name=totp_id,json=totpId,proto3" json:"totp_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -409,13 +435,17 @@ func (x *AuthenticatorAppFactor) GetTotpId() string {
 	return ""
 }
 
+// GithubOAuthFactor is a login with a GitHub account.
 type GithubOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GithubOAuthFactor) Reset() {
@@ -469,9 +499,11 @@ func (x *GithubOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// RecoveryCodeFactor is a recovery code that was spent: the factor that Recover adds.
 type RecoveryCodeFactor struct {
-	state              protoimpl.MessageState `protogen:"open.v1"`
-	TotpRecoveryCodeId string                 `protobuf:"bytes,1,opt,name=totp_recovery_code_id,json=totpRecoveryCodeId,proto3" json:"totp_recovery_code_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the recovery code; an identifier, not the code.
+	TotpRecoveryCodeId string `protobuf:"bytes,1,opt,name=totp_recovery_code_id,json=totpRecoveryCodeId,proto3" json:"totp_recovery_code_id,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -513,13 +545,17 @@ func (x *RecoveryCodeFactor) GetTotpRecoveryCodeId() string {
 	return ""
 }
 
+// FacebookOAuthFactor is a login with a Facebook account.
 type FacebookOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FacebookOAuthFactor) Reset() {
@@ -573,13 +609,17 @@ func (x *FacebookOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// CryptoWalletFactor is a crypto wallet that signed a challenge.
 type CryptoWalletFactor struct {
-	state               protoimpl.MessageState `protogen:"open.v1"`
-	CryptoWalletId      string                 `protobuf:"bytes,1,opt,name=crypto_wallet_id,json=cryptoWalletId,proto3" json:"crypto_wallet_id,omitempty"`
-	CryptoWalletAddress string                 `protobuf:"bytes,2,opt,name=crypto_wallet_address,json=cryptoWalletAddress,proto3" json:"crypto_wallet_address,omitempty"`
-	CryptoWalletType    string                 `protobuf:"bytes,3,opt,name=crypto_wallet_type,json=cryptoWalletType,proto3" json:"crypto_wallet_type,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the wallet.
+	CryptoWalletId string `protobuf:"bytes,1,opt,name=crypto_wallet_id,json=cryptoWalletId,proto3" json:"crypto_wallet_id,omitempty"`
+	// The wallet's address.
+	CryptoWalletAddress string `protobuf:"bytes,2,opt,name=crypto_wallet_address,json=cryptoWalletAddress,proto3" json:"crypto_wallet_address,omitempty"`
+	// The wallet's chain, for example ethereum or solana. An open set.
+	CryptoWalletType string `protobuf:"bytes,3,opt,name=crypto_wallet_type,json=cryptoWalletType,proto3" json:"crypto_wallet_type,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CryptoWalletFactor) Reset() {
@@ -633,13 +673,17 @@ func (x *CryptoWalletFactor) GetCryptoWalletType() string {
 	return ""
 }
 
+// AmazonOAuthFactor is a login with an Amazon account.
 type AmazonOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AmazonOAuthFactor) Reset() {
@@ -693,13 +737,17 @@ func (x *AmazonOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// BitbucketOAuthFactor is a login with a Bitbucket account.
 type BitbucketOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *BitbucketOAuthFactor) Reset() {
@@ -753,13 +801,17 @@ func (x *BitbucketOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// CoinbaseOAuthFactor is a login with a Coinbase account.
 type CoinbaseOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CoinbaseOAuthFactor) Reset() {
@@ -813,13 +865,17 @@ func (x *CoinbaseOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// DiscordOAuthFactor is a login with a Discord account.
 type DiscordOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DiscordOAuthFactor) Reset() {
@@ -873,13 +929,17 @@ func (x *DiscordOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// FigmaOAuthFactor is a login with a Figma account.
 type FigmaOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *FigmaOAuthFactor) Reset() {
@@ -933,13 +993,17 @@ func (x *FigmaOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// GitLabOAuthFactor is a login with a GitLab account.
 type GitLabOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GitLabOAuthFactor) Reset() {
@@ -993,13 +1057,17 @@ func (x *GitLabOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// InstagramOAuthFactor is a login with an Instagram account.
 type InstagramOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InstagramOAuthFactor) Reset() {
@@ -1053,13 +1121,17 @@ func (x *InstagramOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// LinkedInOAuthFactor is a login with a LinkedIn account.
 type LinkedInOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *LinkedInOAuthFactor) Reset() {
@@ -1113,13 +1185,17 @@ func (x *LinkedInOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// ShopifyOAuthFactor is a login with a Shopify account.
 type ShopifyOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ShopifyOAuthFactor) Reset() {
@@ -1173,13 +1249,17 @@ func (x *ShopifyOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// SlackOAuthFactor is a login with a Slack account.
 type SlackOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SlackOAuthFactor) Reset() {
@@ -1233,13 +1313,17 @@ func (x *SlackOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// SnapchatOAuthFactor is a login with a Snapchat account.
 type SnapchatOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SnapchatOAuthFactor) Reset() {
@@ -1293,13 +1377,17 @@ func (x *SnapchatOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// SpotifyOAuthFactor is a login with a Spotify account.
 type SpotifyOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SpotifyOAuthFactor) Reset() {
@@ -1353,13 +1441,17 @@ func (x *SpotifyOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// SteamOAuthFactor is a login with a Steam account.
 type SteamOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SteamOAuthFactor) Reset() {
@@ -1413,13 +1505,17 @@ func (x *SteamOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// TikTokOAuthFactor is a login with a TikTok account.
 type TikTokOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TikTokOAuthFactor) Reset() {
@@ -1473,13 +1569,17 @@ func (x *TikTokOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// TwitchOAuthFactor is a login with a Twitch account.
 type TwitchOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TwitchOAuthFactor) Reset() {
@@ -1533,13 +1633,17 @@ func (x *TwitchOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// TwitterOAuthFactor is a login with a Twitter account.
 type TwitterOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TwitterOAuthFactor) Reset() {
@@ -1593,9 +1697,11 @@ func (x *TwitterOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// EmbeddableMagicLinkFactor is a magic link that the application delivered itself.
 type EmbeddableMagicLinkFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmbeddedId    string                 `protobuf:"bytes,1,opt,name=embedded_id,json=embeddedId,proto3" json:"embedded_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the link.
+	EmbeddedId    string `protobuf:"bytes,1,opt,name=embedded_id,json=embeddedId,proto3" json:"embedded_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1637,9 +1743,11 @@ func (x *EmbeddableMagicLinkFactor) GetEmbeddedId() string {
 	return ""
 }
 
+// BiometricFactor is a key kept by a mobile device and released by its owner's biometrics.
 type BiometricFactor struct {
-	state                   protoimpl.MessageState `protogen:"open.v1"`
-	BiometricRegistrationId string                 `protobuf:"bytes,1,opt,name=biometric_registration_id,json=biometricRegistrationId,proto3" json:"biometric_registration_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the registration.
+	BiometricRegistrationId string `protobuf:"bytes,1,opt,name=biometric_registration_id,json=biometricRegistrationId,proto3" json:"biometric_registration_id,omitempty"`
 	unknownFields           protoimpl.UnknownFields
 	sizeCache               protoimpl.SizeCache
 }
@@ -1681,11 +1789,15 @@ func (x *BiometricFactor) GetBiometricRegistrationId() string {
 	return ""
 }
 
+// SAMLSSOFactor is a login through a SAML connection.
 type SAMLSSOFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderId    string                 `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	ExternalId    string                 `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the member's registration with the connection.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Stytch's id of the connection.
+	ProviderId string `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	// The member's id at the identity provider.
+	ExternalId    string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1741,11 +1853,15 @@ func (x *SAMLSSOFactor) GetExternalId() string {
 	return ""
 }
 
+// OIDCSSOFactor is a login through an OIDC connection.
 type OIDCSSOFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderId    string                 `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
-	ExternalId    string                 `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the member's registration with the connection.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Stytch's id of the connection.
+	ProviderId string `protobuf:"bytes,2,opt,name=provider_id,json=providerId,proto3" json:"provider_id,omitempty"`
+	// The member's id at the identity provider.
+	ExternalId    string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1801,13 +1917,17 @@ func (x *OIDCSSOFactor) GetExternalId() string {
 	return ""
 }
 
+// SalesforceOAuthFactor is a login with a Salesforce account.
 type SalesforceOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SalesforceOAuthFactor) Reset() {
@@ -1861,13 +1981,17 @@ func (x *SalesforceOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// YahooOAuthFactor is a login with a Yahoo account.
 type YahooOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *YahooOAuthFactor) Reset() {
@@ -1921,13 +2045,17 @@ func (x *YahooOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// HubspotOAuthFactor is a login with a HubSpot account.
 type HubspotOAuthFactor struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Id              string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	ProviderSubject string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	EmailId         *string                `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the OAuth registration.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The account's id at the provider.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of the email address that came with the account. May be absent.
+	EmailId       *string `protobuf:"bytes,3,opt,name=email_id,json=emailId,proto3,oneof" json:"email_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HubspotOAuthFactor) Reset() {
@@ -1981,9 +2109,11 @@ func (x *HubspotOAuthFactor) GetEmailId() string {
 	return ""
 }
 
+// SlackOAuthExchangeFactor is a Slack login in one organization that was exchanged for a session in another.
 type SlackOAuthExchangeFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmailId       string                 `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the email address that the login proved.
+	EmailId       string `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2025,9 +2155,11 @@ func (x *SlackOAuthExchangeFactor) GetEmailId() string {
 	return ""
 }
 
+// HubspotOAuthExchangeFactor is a HubSpot login in one organization that was exchanged for a session in another.
 type HubspotOAuthExchangeFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmailId       string                 `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the email address that the login proved.
+	EmailId       string `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2069,9 +2201,11 @@ func (x *HubspotOAuthExchangeFactor) GetEmailId() string {
 	return ""
 }
 
+// GithubOAuthExchangeFactor is a GitHub login in one organization that was exchanged for a session in another.
 type GithubOAuthExchangeFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmailId       string                 `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the email address that the login proved.
+	EmailId       string `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2113,9 +2247,11 @@ func (x *GithubOAuthExchangeFactor) GetEmailId() string {
 	return ""
 }
 
+// GoogleOAuthExchangeFactor is a Google login in one organization that was exchanged for a session in another.
 type GoogleOAuthExchangeFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmailId       string                 `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the email address that the login proved.
+	EmailId       string `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2157,10 +2293,13 @@ func (x *GoogleOAuthExchangeFactor) GetEmailId() string {
 	return ""
 }
 
+// ImpersonatedFactor marks a session that somebody opened in the member's name.
 type ImpersonatedFactor struct {
-	state                    protoimpl.MessageState `protogen:"open.v1"`
-	ImpersonatorId           string                 `protobuf:"bytes,1,opt,name=impersonator_id,json=impersonatorId,proto3" json:"impersonator_id,omitempty"`
-	ImpersonatorEmailAddress string                 `protobuf:"bytes,2,opt,name=impersonator_email_address,json=impersonatorEmailAddress,proto3" json:"impersonator_email_address,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The impersonator's member id in Stytch's dashboard.
+	ImpersonatorId string `protobuf:"bytes,1,opt,name=impersonator_id,json=impersonatorId,proto3" json:"impersonator_id,omitempty"`
+	// The impersonator's email address.
+	ImpersonatorEmailAddress string `protobuf:"bytes,2,opt,name=impersonator_email_address,json=impersonatorEmailAddress,proto3" json:"impersonator_email_address,omitempty"`
 	unknownFields            protoimpl.UnknownFields
 	sizeCache                protoimpl.SizeCache
 }
@@ -2209,9 +2348,11 @@ func (x *ImpersonatedFactor) GetImpersonatorEmailAddress() string {
 	return ""
 }
 
+// OAuthAccessTokenExchangeFactor is an access token of a Connected App that was exchanged for a session.
 type OAuthAccessTokenExchangeFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ClientId      string                 `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client id of the Connected App.
+	ClientId      string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2253,9 +2394,11 @@ func (x *OAuthAccessTokenExchangeFactor) GetClientId() string {
 	return ""
 }
 
+// TrustedAuthTokenFactor is a token of another issuer that was exchanged for a session.
 type TrustedAuthTokenFactor struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	TokenId       string                 `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of that token; an identifier, not the token.
+	TokenId       string `protobuf:"bytes,1,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

@@ -4,6 +4,8 @@
 // 	protoc        (unknown)
 // source: stytch/b2b/organizations/v1/member.proto
 
+// Organizations and their members, as Stytch describes them.
+
 package organizationsv1
 
 import (
@@ -24,37 +26,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Member is one person's account in one organization.
 type Member struct {
-	state                  protoimpl.MessageState `protogen:"open.v1"`
-	OrganizationId         string                 `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	MemberId               string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	EmailAddress           string                 `protobuf:"bytes,3,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
-	Status                 string                 `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
-	Name                   string                 `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
-	SsoRegistrations       []*SSORegistration     `protobuf:"bytes,6,rep,name=sso_registrations,json=ssoRegistrations,proto3" json:"sso_registrations,omitempty"`
-	IsBreakglass           bool                   `protobuf:"varint,7,opt,name=is_breakglass,json=isBreakglass,proto3" json:"is_breakglass,omitempty"`
-	MemberPasswordId       string                 `protobuf:"bytes,8,opt,name=member_password_id,json=memberPasswordId,proto3" json:"member_password_id,omitempty"`
-	OauthRegistrations     []*OAuthRegistration   `protobuf:"bytes,9,rep,name=oauth_registrations,json=oauthRegistrations,proto3" json:"oauth_registrations,omitempty"`
-	EmailAddressVerified   bool                   `protobuf:"varint,10,opt,name=email_address_verified,json=emailAddressVerified,proto3" json:"email_address_verified,omitempty"`
-	MfaPhoneNumberVerified bool                   `protobuf:"varint,11,opt,name=mfa_phone_number_verified,json=mfaPhoneNumberVerified,proto3" json:"mfa_phone_number_verified,omitempty"`
-	IsAdmin                bool                   `protobuf:"varint,12,opt,name=is_admin,json=isAdmin,proto3" json:"is_admin,omitempty"`
-	TotpRegistrationId     string                 `protobuf:"bytes,13,opt,name=totp_registration_id,json=totpRegistrationId,proto3" json:"totp_registration_id,omitempty"`
-	RetiredEmailAddresses  []*RetiredEmail        `protobuf:"bytes,14,rep,name=retired_email_addresses,json=retiredEmailAddresses,proto3" json:"retired_email_addresses,omitempty"`
-	IsLocked               bool                   `protobuf:"varint,15,opt,name=is_locked,json=isLocked,proto3" json:"is_locked,omitempty"`
-	MfaEnrolled            bool                   `protobuf:"varint,16,opt,name=mfa_enrolled,json=mfaEnrolled,proto3" json:"mfa_enrolled,omitempty"`
-	MfaPhoneNumber         string                 `protobuf:"bytes,17,opt,name=mfa_phone_number,json=mfaPhoneNumber,proto3" json:"mfa_phone_number,omitempty"`
-	DefaultMfaMethod       string                 `protobuf:"bytes,18,opt,name=default_mfa_method,json=defaultMfaMethod,proto3" json:"default_mfa_method,omitempty"`
-	Roles                  []*MemberRole          `protobuf:"bytes,19,rep,name=roles,proto3" json:"roles,omitempty"`
-	TrustedMetadata        *structpb.Struct       `protobuf:"bytes,20,opt,name=trusted_metadata,json=trustedMetadata,proto3" json:"trusted_metadata,omitempty"`
-	UntrustedMetadata      *structpb.Struct       `protobuf:"bytes,21,opt,name=untrusted_metadata,json=untrustedMetadata,proto3" json:"untrusted_metadata,omitempty"`
-	CreatedAt              *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	UpdatedAt              *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	ScimRegistration       *SCIMRegistration      `protobuf:"bytes,24,opt,name=scim_registration,json=scimRegistration,proto3" json:"scim_registration,omitempty"`
-	ExternalId             *string                `protobuf:"bytes,25,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
-	LockCreatedAt          *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=lock_created_at,json=lockCreatedAt,proto3" json:"lock_created_at,omitempty"`
-	LockExpiresAt          *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=lock_expires_at,json=lockExpiresAt,proto3" json:"lock_expires_at,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the organization.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// Stytch's id of the member.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The member's primary email address.
+	EmailAddress string `protobuf:"bytes,3,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
+	// Where the account stands. Values seen so far: pending, invited, active, deleted.
+	Status string `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`
+	// The member's name as given to Stytch. Empty when none is known.
+	Name string `protobuf:"bytes,5,opt,name=name,proto3" json:"name,omitempty"`
+	// The SAML and OIDC connections through which the member has logged in.
+	SsoRegistrations []*SSORegistration `protobuf:"bytes,6,rep,name=sso_registrations,json=ssoRegistrations,proto3" json:"sso_registrations,omitempty"`
+	// Whether the member may log in past the organization's limits on auth_methods and mfa_methods; meant for
+	// emergencies.
+	IsBreakglass bool `protobuf:"varint,7,opt,name=is_breakglass,json=isBreakglass,proto3" json:"is_breakglass,omitempty"`
+	// Stytch's id of the member's password; an identifier, not the password. Empty when there is none.
+	MemberPasswordId string `protobuf:"bytes,8,opt,name=member_password_id,json=memberPasswordId,proto3" json:"member_password_id,omitempty"`
+	// The OAuth accounts with which the member has logged in.
+	OauthRegistrations []*OAuthRegistration `protobuf:"bytes,9,rep,name=oauth_registrations,json=oauthRegistrations,proto3" json:"oauth_registrations,omitempty"`
+	// Whether the member has proven to own email_address.
+	EmailAddressVerified bool `protobuf:"varint,10,opt,name=email_address_verified,json=emailAddressVerified,proto3" json:"email_address_verified,omitempty"`
+	// Whether the member has proven to own mfa_phone_number.
+	MfaPhoneNumberVerified bool `protobuf:"varint,11,opt,name=mfa_phone_number_verified,json=mfaPhoneNumberVerified,proto3" json:"mfa_phone_number_verified,omitempty"`
+	// Whether the member has Stytch's role stytch_admin, which the founder of an organization receives.
+	IsAdmin bool `protobuf:"varint,12,opt,name=is_admin,json=isAdmin,proto3" json:"is_admin,omitempty"`
+	// Stytch's id of the TOTP enrolment that the recovery codes back up. Empty when there is none.
+	TotpRegistrationId string `protobuf:"bytes,13,opt,name=totp_registration_id,json=totpRegistrationId,proto3" json:"totp_registration_id,omitempty"`
+	// Former email addresses. No other member of the organization can use one until it is unlinked.
+	RetiredEmailAddresses []*RetiredEmail `protobuf:"bytes,14,rep,name=retired_email_addresses,json=retiredEmailAddresses,proto3" json:"retired_email_addresses,omitempty"`
+	// Whether the member is locked out after too many failed attempts; lock_expires_at tells until when.
+	IsLocked bool `protobuf:"varint,15,opt,name=is_locked,json=isLocked,proto3" json:"is_locked,omitempty"`
+	// Whether the member must complete MFA at each login, even where the organization's mfa_policy is OPTIONAL.
+	MfaEnrolled bool `protobuf:"varint,16,opt,name=mfa_enrolled,json=mfaEnrolled,proto3" json:"mfa_enrolled,omitempty"`
+	// The one phone number for MFA, in E.164 form (+12025550162). Empty when there is none.
+	MfaPhoneNumber string `protobuf:"bytes,17,opt,name=mfa_phone_number,json=mfaPhoneNumber,proto3" json:"mfa_phone_number,omitempty"`
+	// The second factor to ask for when several are set up. Values seen so far: sms_otp, totp. Empty when none is set.
+	DefaultMfaMethod string `protobuf:"bytes,18,opt,name=default_mfa_method,json=defaultMfaMethod,proto3" json:"default_mfa_method,omitempty"`
+	// The member's roles, explicit and implicit, each with where it comes from.
+	Roles []*MemberRole `protobuf:"bytes,19,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Data kept by the application or an identity provider, of any shape. May be absent.
+	TrustedMetadata *structpb.Struct `protobuf:"bytes,20,opt,name=trusted_metadata,json=trustedMetadata,proto3" json:"trusted_metadata,omitempty"`
+	// Data that the member's own browser may change, of any shape: never to be relied on. May be absent.
+	UntrustedMetadata *structpb.Struct `protobuf:"bytes,21,opt,name=untrusted_metadata,json=untrustedMetadata,proto3" json:"untrusted_metadata,omitempty"`
+	// When the member was created. May be absent.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When the member was last changed. May be absent.
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,23,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// The SCIM connection that provisioned the member. Absent when there is none.
+	ScimRegistration *SCIMRegistration `protobuf:"bytes,24,opt,name=scim_registration,json=scimRegistration,proto3" json:"scim_registration,omitempty"`
+	// The member's id in a system other than Stytch; it can stand in for member_id in a request. Absent when none is
+	// set. Stytch: at most 128 characters.
+	ExternalId *string `protobuf:"bytes,25,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
+	// When the lock began. Absent when the member is not locked.
+	LockCreatedAt *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=lock_created_at,json=lockCreatedAt,proto3" json:"lock_created_at,omitempty"`
+	// When the lock ends. Absent when the member is not locked. Stytch: an hour after it began.
+	LockExpiresAt *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=lock_expires_at,json=lockExpiresAt,proto3" json:"lock_expires_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
@@ -276,14 +308,19 @@ func (x *Member) GetLockExpiresAt() *timestamppb.Timestamp {
 	return nil
 }
 
+// SSORegistration ties a member to a SAML or OIDC connection.
 type SSORegistration struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	ConnectionId   string                 `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
-	ExternalId     string                 `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
-	RegistrationId string                 `protobuf:"bytes,3,opt,name=registration_id,json=registrationId,proto3" json:"registration_id,omitempty"`
-	SsoAttributes  *structpb.Struct       `protobuf:"bytes,4,opt,name=sso_attributes,json=ssoAttributes,proto3" json:"sso_attributes,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the connection.
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The member's id at the identity provider.
+	ExternalId string `protobuf:"bytes,2,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// Stytch's id of this registration.
+	RegistrationId string `protobuf:"bytes,3,opt,name=registration_id,json=registrationId,proto3" json:"registration_id,omitempty"`
+	// What the identity provider said about the member, of any shape. May be absent.
+	SsoAttributes *structpb.Struct `protobuf:"bytes,4,opt,name=sso_attributes,json=ssoAttributes,proto3" json:"sso_attributes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SSORegistration) Reset() {
@@ -344,15 +381,21 @@ func (x *SSORegistration) GetSsoAttributes() *structpb.Struct {
 	return nil
 }
 
+// OAuthRegistration ties a member to an account at an OAuth provider.
 type OAuthRegistration struct {
-	state                     protoimpl.MessageState `protogen:"open.v1"`
-	ProviderType              string                 `protobuf:"bytes,1,opt,name=provider_type,json=providerType,proto3" json:"provider_type,omitempty"`
-	ProviderSubject           string                 `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
-	MemberOauthRegistrationId string                 `protobuf:"bytes,3,opt,name=member_oauth_registration_id,json=memberOauthRegistrationId,proto3" json:"member_oauth_registration_id,omitempty"`
-	ProfilePictureUrl         *string                `protobuf:"bytes,4,opt,name=profile_picture_url,json=profilePictureUrl,proto3,oneof" json:"profile_picture_url,omitempty"`
-	Locale                    *string                `protobuf:"bytes,5,opt,name=locale,proto3,oneof" json:"locale,omitempty"`
-	unknownFields             protoimpl.UnknownFields
-	sizeCache                 protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The provider, for example Google, Microsoft or Github. An open set.
+	ProviderType string `protobuf:"bytes,1,opt,name=provider_type,json=providerType,proto3" json:"provider_type,omitempty"`
+	// The account's id at the provider: the sub claim of its tokens.
+	ProviderSubject string `protobuf:"bytes,2,opt,name=provider_subject,json=providerSubject,proto3" json:"provider_subject,omitempty"`
+	// Stytch's id of this registration.
+	MemberOauthRegistrationId string `protobuf:"bytes,3,opt,name=member_oauth_registration_id,json=memberOauthRegistrationId,proto3" json:"member_oauth_registration_id,omitempty"`
+	// The address of the picture that the account shows. Absent when the provider gave none.
+	ProfilePictureUrl *string `protobuf:"bytes,4,opt,name=profile_picture_url,json=profilePictureUrl,proto3,oneof" json:"profile_picture_url,omitempty"`
+	// The account's locale, for example en. Absent when the provider gave none.
+	Locale        *string `protobuf:"bytes,5,opt,name=locale,proto3,oneof" json:"locale,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *OAuthRegistration) Reset() {
@@ -420,10 +463,13 @@ func (x *OAuthRegistration) GetLocale() string {
 	return ""
 }
 
+// RetiredEmail is an email address that the member no longer uses.
 type RetiredEmail struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	EmailId       string                 `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
-	EmailAddress  string                 `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the address.
+	EmailId string `protobuf:"bytes,1,opt,name=email_id,json=emailId,proto3" json:"email_id,omitempty"`
+	// The address.
+	EmailAddress  string `protobuf:"bytes,2,opt,name=email_address,json=emailAddress,proto3" json:"email_address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,10 +518,13 @@ func (x *RetiredEmail) GetEmailAddress() string {
 	return ""
 }
 
+// MemberRole is one role of a member.
 type MemberRole struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RoleId        string                 `protobuf:"bytes,1,opt,name=role_id,json=roleId,proto3" json:"role_id,omitempty"`
-	Sources       []*MemberRoleSource    `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The role's id, chosen by the project. Stytch reserves stytch_member and stytch_admin.
+	RoleId string `protobuf:"bytes,1,opt,name=role_id,json=roleId,proto3" json:"role_id,omitempty"`
+	// Where the role comes from; one role may have several sources.
+	Sources       []*MemberRoleSource `protobuf:"bytes,2,rep,name=sources,proto3" json:"sources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,10 +573,17 @@ func (x *MemberRole) GetSources() []*MemberRoleSource {
 	return nil
 }
 
+// MemberRoleSource tells why a member has a role.
 type MemberRoleSource struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
-	Details       *structpb.Struct       `protobuf:"bytes,2,opt,name=details,proto3" json:"details,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The kind of source. Values seen so far: direct_assignment, email_assignment, sso_connection,
+	// sso_connection_group, scim_connection_group. A role that comes from an SSO connection counts only in a session
+	// with a factor of that connection.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// What the kind of source adds: for email_assignment the email domain, for sso_connection the connection_id, for
+	// sso_connection_group the connection_id and the group, for scim_connection_group the connection_id and the
+	// group_id. Absent or empty for direct_assignment.
+	Details       *structpb.Struct `protobuf:"bytes,2,opt,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -576,12 +632,17 @@ func (x *MemberRoleSource) GetDetails() *structpb.Struct {
 	return nil
 }
 
+// SCIMRegistration ties a member to the SCIM connection that provisioned it.
 type SCIMRegistration struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	ConnectionId   string                 `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
-	RegistrationId string                 `protobuf:"bytes,2,opt,name=registration_id,json=registrationId,proto3" json:"registration_id,omitempty"`
-	ExternalId     *string                `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
-	ScimAttributes *v1.SCIMAttributes     `protobuf:"bytes,4,opt,name=scim_attributes,json=scimAttributes,proto3" json:"scim_attributes,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the connection.
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// Stytch's id of this registration.
+	RegistrationId string `protobuf:"bytes,2,opt,name=registration_id,json=registrationId,proto3" json:"registration_id,omitempty"`
+	// The member's id at the identity provider. May be absent.
+	ExternalId *string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3,oneof" json:"external_id,omitempty"`
+	// What the identity provider said about the member. May be absent.
+	ScimAttributes *v1.SCIMAttributes `protobuf:"bytes,4,opt,name=scim_attributes,json=scimAttributes,proto3" json:"scim_attributes,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }

@@ -23,40 +23,85 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Organization is one tenant: its members, and the rules by which they join and log in.
 type Organization struct {
-	state                                protoimpl.MessageState         `protogen:"open.v1"`
-	OrganizationId                       string                         `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	OrganizationName                     string                         `protobuf:"bytes,2,opt,name=organization_name,json=organizationName,proto3" json:"organization_name,omitempty"`
-	OrganizationLogoUrl                  string                         `protobuf:"bytes,3,opt,name=organization_logo_url,json=organizationLogoUrl,proto3" json:"organization_logo_url,omitempty"`
-	OrganizationSlug                     string                         `protobuf:"bytes,4,opt,name=organization_slug,json=organizationSlug,proto3" json:"organization_slug,omitempty"`
-	SsoJitProvisioning                   string                         `protobuf:"bytes,5,opt,name=sso_jit_provisioning,json=ssoJitProvisioning,proto3" json:"sso_jit_provisioning,omitempty"`
-	SsoJitProvisioningAllowedConnections []string                       `protobuf:"bytes,6,rep,name=sso_jit_provisioning_allowed_connections,json=ssoJitProvisioningAllowedConnections,proto3" json:"sso_jit_provisioning_allowed_connections,omitempty"`
-	SsoActiveConnections                 []*ActiveSSOConnection         `protobuf:"bytes,7,rep,name=sso_active_connections,json=ssoActiveConnections,proto3" json:"sso_active_connections,omitempty"`
-	EmailAllowedDomains                  []string                       `protobuf:"bytes,8,rep,name=email_allowed_domains,json=emailAllowedDomains,proto3" json:"email_allowed_domains,omitempty"`
-	EmailJitProvisioning                 string                         `protobuf:"bytes,9,opt,name=email_jit_provisioning,json=emailJitProvisioning,proto3" json:"email_jit_provisioning,omitempty"`
-	EmailInvites                         string                         `protobuf:"bytes,10,opt,name=email_invites,json=emailInvites,proto3" json:"email_invites,omitempty"`
-	AuthMethods                          string                         `protobuf:"bytes,11,opt,name=auth_methods,json=authMethods,proto3" json:"auth_methods,omitempty"`
-	AllowedAuthMethods                   []string                       `protobuf:"bytes,12,rep,name=allowed_auth_methods,json=allowedAuthMethods,proto3" json:"allowed_auth_methods,omitempty"`
-	MfaPolicy                            string                         `protobuf:"bytes,13,opt,name=mfa_policy,json=mfaPolicy,proto3" json:"mfa_policy,omitempty"`
-	RbacEmailImplicitRoleAssignments     []*EmailImplicitRoleAssignment `protobuf:"bytes,14,rep,name=rbac_email_implicit_role_assignments,json=rbacEmailImplicitRoleAssignments,proto3" json:"rbac_email_implicit_role_assignments,omitempty"`
-	MfaMethods                           string                         `protobuf:"bytes,15,opt,name=mfa_methods,json=mfaMethods,proto3" json:"mfa_methods,omitempty"`
-	AllowedMfaMethods                    []string                       `protobuf:"bytes,16,rep,name=allowed_mfa_methods,json=allowedMfaMethods,proto3" json:"allowed_mfa_methods,omitempty"`
-	OauthTenantJitProvisioning           string                         `protobuf:"bytes,17,opt,name=oauth_tenant_jit_provisioning,json=oauthTenantJitProvisioning,proto3" json:"oauth_tenant_jit_provisioning,omitempty"`
-	ClaimedEmailDomains                  []string                       `protobuf:"bytes,18,rep,name=claimed_email_domains,json=claimedEmailDomains,proto3" json:"claimed_email_domains,omitempty"`
-	FirstPartyConnectedAppsAllowedType   string                         `protobuf:"bytes,19,opt,name=first_party_connected_apps_allowed_type,json=firstPartyConnectedAppsAllowedType,proto3" json:"first_party_connected_apps_allowed_type,omitempty"`
-	AllowedFirstPartyConnectedApps       []string                       `protobuf:"bytes,20,rep,name=allowed_first_party_connected_apps,json=allowedFirstPartyConnectedApps,proto3" json:"allowed_first_party_connected_apps,omitempty"`
-	ThirdPartyConnectedAppsAllowedType   string                         `protobuf:"bytes,21,opt,name=third_party_connected_apps_allowed_type,json=thirdPartyConnectedAppsAllowedType,proto3" json:"third_party_connected_apps_allowed_type,omitempty"`
-	AllowedThirdPartyConnectedApps       []string                       `protobuf:"bytes,22,rep,name=allowed_third_party_connected_apps,json=allowedThirdPartyConnectedApps,proto3" json:"allowed_third_party_connected_apps,omitempty"`
-	CustomRoles                          []*CustomRole                  `protobuf:"bytes,23,rep,name=custom_roles,json=customRoles,proto3" json:"custom_roles,omitempty"`
-	TrustedMetadata                      *structpb.Struct               `protobuf:"bytes,24,opt,name=trusted_metadata,json=trustedMetadata,proto3" json:"trusted_metadata,omitempty"`
-	CreatedAt                            *timestamppb.Timestamp         `protobuf:"bytes,25,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	UpdatedAt                            *timestamppb.Timestamp         `protobuf:"bytes,26,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
-	OrganizationExternalId               *string                        `protobuf:"bytes,27,opt,name=organization_external_id,json=organizationExternalId,proto3,oneof" json:"organization_external_id,omitempty"`
-	SsoDefaultConnectionId               *string                        `protobuf:"bytes,28,opt,name=sso_default_connection_id,json=ssoDefaultConnectionId,proto3,oneof" json:"sso_default_connection_id,omitempty"`
-	ScimActiveConnection                 *ActiveSCIMConnection          `protobuf:"bytes,29,opt,name=scim_active_connection,json=scimActiveConnection,proto3" json:"scim_active_connection,omitempty"`
-	AllowedOauthTenants                  *structpb.Struct               `protobuf:"bytes,30,opt,name=allowed_oauth_tenants,json=allowedOauthTenants,proto3" json:"allowed_oauth_tenants,omitempty"`
-	unknownFields                        protoimpl.UnknownFields
-	sizeCache                            protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the organization.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The organization's name. Stytch: 1 to 128 characters.
+	OrganizationName string `protobuf:"bytes,2,opt,name=organization_name,json=organizationName,proto3" json:"organization_name,omitempty"`
+	// The address of the organization's logo. Empty when there is none.
+	OrganizationLogoUrl string `protobuf:"bytes,3,opt,name=organization_logo_url,json=organizationLogoUrl,proto3" json:"organization_logo_url,omitempty"`
+	// The organization's unique name for URLs; it can stand in for organization_id in a request. Stytch: 2 to 128
+	// characters out of letters, digits and - . _ ~.
+	OrganizationSlug string `protobuf:"bytes,4,opt,name=organization_slug,json=organizationSlug,proto3" json:"organization_slug,omitempty"`
+	// Whether a first login through SSO creates the member. Values seen so far: ALL_ALLOWED (the default), RESTRICTED
+	// (only through sso_jit_provisioning_allowed_connections), NOT_ALLOWED.
+	SsoJitProvisioning string `protobuf:"bytes,5,opt,name=sso_jit_provisioning,json=ssoJitProvisioning,proto3" json:"sso_jit_provisioning,omitempty"`
+	// The ids of the connections that may create members when sso_jit_provisioning is RESTRICTED.
+	SsoJitProvisioningAllowedConnections []string `protobuf:"bytes,6,rep,name=sso_jit_provisioning_allowed_connections,json=ssoJitProvisioningAllowedConnections,proto3" json:"sso_jit_provisioning_allowed_connections,omitempty"`
+	// The SAML and OIDC connections in use.
+	SsoActiveConnections []*ActiveSSOConnection `protobuf:"bytes,7,rep,name=sso_active_connections,json=ssoActiveConnections,proto3" json:"sso_active_connections,omitempty"`
+	// The email domains from which members may be invited or created when email_invites or email_jit_provisioning is
+	// RESTRICTED. Stytch does not accept domains open to everybody, such as gmail.com.
+	EmailAllowedDomains []string `protobuf:"bytes,8,rep,name=email_allowed_domains,json=emailAllowedDomains,proto3" json:"email_allowed_domains,omitempty"`
+	// Whether a first login by email magic link or OAuth creates the member. Values seen so far: RESTRICTED (verified
+	// addresses in email_allowed_domains), NOT_ALLOWED (the default).
+	EmailJitProvisioning string `protobuf:"bytes,9,opt,name=email_jit_provisioning,json=emailJitProvisioning,proto3" json:"email_jit_provisioning,omitempty"`
+	// Who can be invited by email. Values seen so far: ALL_ALLOWED, RESTRICTED (addresses in email_allowed_domains),
+	// NOT_ALLOWED.
+	EmailInvites string `protobuf:"bytes,10,opt,name=email_invites,json=emailInvites,proto3" json:"email_invites,omitempty"`
+	// Which ways to log in are open. Values seen so far: ALL_ALLOWED (the default), RESTRICTED (those in
+	// allowed_auth_methods). A member with is_breakglass is not bound by it.
+	AuthMethods string `protobuf:"bytes,11,opt,name=auth_methods,json=authMethods,proto3" json:"auth_methods,omitempty"`
+	// The ways to log in when auth_methods is RESTRICTED. Values seen so far: sso, magic_link, email_otp, password,
+	// google_oauth, microsoft_oauth, slack_oauth, github_oauth, hubspot_oauth.
+	AllowedAuthMethods []string `protobuf:"bytes,12,rep,name=allowed_auth_methods,json=allowedAuthMethods,proto3" json:"allowed_auth_methods,omitempty"`
+	// Who must complete MFA at each login. Values seen so far: REQUIRED_FOR_ALL, OPTIONAL (the default: the members
+	// with mfa_enrolled). Sessions older than a change stay valid.
+	MfaPolicy string `protobuf:"bytes,13,opt,name=mfa_policy,json=mfaPolicy,proto3" json:"mfa_policy,omitempty"`
+	// Roles that members receive by the domain of their email address.
+	RbacEmailImplicitRoleAssignments []*EmailImplicitRoleAssignment `protobuf:"bytes,14,rep,name=rbac_email_implicit_role_assignments,json=rbacEmailImplicitRoleAssignments,proto3" json:"rbac_email_implicit_role_assignments,omitempty"`
+	// Which second factors are open. Values seen so far: ALL_ALLOWED (the default), RESTRICTED (those in
+	// allowed_mfa_methods). A member with is_breakglass is not bound by it.
+	MfaMethods string `protobuf:"bytes,15,opt,name=mfa_methods,json=mfaMethods,proto3" json:"mfa_methods,omitempty"`
+	// The second factors when mfa_methods is RESTRICTED. Values seen so far: sms_otp, totp.
+	AllowedMfaMethods []string `protobuf:"bytes,16,rep,name=allowed_mfa_methods,json=allowedMfaMethods,proto3" json:"allowed_mfa_methods,omitempty"`
+	// Whether a first login from an OAuth tenant creates the member. Values seen so far: RESTRICTED (tenants in
+	// allowed_oauth_tenants), NOT_ALLOWED (the default).
+	OauthTenantJitProvisioning string `protobuf:"bytes,17,opt,name=oauth_tenant_jit_provisioning,json=oauthTenantJitProvisioning,proto3" json:"oauth_tenant_jit_provisioning,omitempty"`
+	// The email domains that the organization has claimed as its own.
+	ClaimedEmailDomains []string `protobuf:"bytes,18,rep,name=claimed_email_domains,json=claimedEmailDomains,proto3" json:"claimed_email_domains,omitempty"`
+	// Which first-party Connected Apps members may use. Values seen so far: ALL_ALLOWED (the default), RESTRICTED
+	// (those in allowed_first_party_connected_apps), NOT_ALLOWED.
+	FirstPartyConnectedAppsAllowedType string `protobuf:"bytes,19,opt,name=first_party_connected_apps_allowed_type,json=firstPartyConnectedAppsAllowedType,proto3" json:"first_party_connected_apps_allowed_type,omitempty"`
+	// The ids of the first-party Connected Apps when first_party_connected_apps_allowed_type is RESTRICTED.
+	AllowedFirstPartyConnectedApps []string `protobuf:"bytes,20,rep,name=allowed_first_party_connected_apps,json=allowedFirstPartyConnectedApps,proto3" json:"allowed_first_party_connected_apps,omitempty"`
+	// Which third-party Connected Apps members may use. Values seen so far: ALL_ALLOWED (the default), RESTRICTED
+	// (those in allowed_third_party_connected_apps), NOT_ALLOWED.
+	ThirdPartyConnectedAppsAllowedType string `protobuf:"bytes,21,opt,name=third_party_connected_apps_allowed_type,json=thirdPartyConnectedAppsAllowedType,proto3" json:"third_party_connected_apps_allowed_type,omitempty"`
+	// The ids of the third-party Connected Apps when third_party_connected_apps_allowed_type is RESTRICTED.
+	AllowedThirdPartyConnectedApps []string `protobuf:"bytes,22,rep,name=allowed_third_party_connected_apps,json=allowedThirdPartyConnectedApps,proto3" json:"allowed_third_party_connected_apps,omitempty"`
+	// The roles that the organization has defined for itself.
+	CustomRoles []*CustomRole `protobuf:"bytes,23,rep,name=custom_roles,json=customRoles,proto3" json:"custom_roles,omitempty"`
+	// Data kept by the application or an identity provider, of any shape. May be absent.
+	TrustedMetadata *structpb.Struct `protobuf:"bytes,24,opt,name=trusted_metadata,json=trustedMetadata,proto3" json:"trusted_metadata,omitempty"`
+	// When the organization was created. May be absent.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When the organization was last changed. May be absent.
+	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
+	// The organization's id in a system other than Stytch; it can stand in for organization_id in a request. Absent
+	// when none is set. Stytch: at most 128 characters out of letters, digits and . _ | -.
+	OrganizationExternalId *string `protobuf:"bytes,27,opt,name=organization_external_id,json=organizationExternalId,proto3,oneof" json:"organization_external_id,omitempty"`
+	// Stytch's id of the connection to log in through when several are in use. Absent when none is set.
+	SsoDefaultConnectionId *string `protobuf:"bytes,28,opt,name=sso_default_connection_id,json=ssoDefaultConnectionId,proto3,oneof" json:"sso_default_connection_id,omitempty"`
+	// The SCIM connection in use. Absent when there is none.
+	ScimActiveConnection *ActiveSCIMConnection `protobuf:"bytes,29,opt,name=scim_active_connection,json=scimActiveConnection,proto3" json:"scim_active_connection,omitempty"`
+	// The OAuth tenants whose members may be created when oauth_tenant_jit_provisioning is RESTRICTED, by provider.
+	// Keys seen so far: slack, hubspot, github. Absent or empty when there are none.
+	AllowedOauthTenants *structpb.Struct `protobuf:"bytes,30,opt,name=allowed_oauth_tenants,json=allowedOauthTenants,proto3" json:"allowed_oauth_tenants,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Organization) Reset() {
@@ -299,11 +344,15 @@ func (x *Organization) GetAllowedOauthTenants() *structpb.Struct {
 	return nil
 }
 
+// ActiveSSOConnection is a SAML or OIDC connection in use.
 type ActiveSSOConnection struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	ConnectionId     string                 `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
-	DisplayName      string                 `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	IdentityProvider string                 `protobuf:"bytes,3,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the connection.
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The connection's name for people.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The identity provider behind the connection, for example okta. An open set.
+	IdentityProvider string `protobuf:"bytes,3,opt,name=identity_provider,json=identityProvider,proto3" json:"identity_provider,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -359,10 +408,13 @@ func (x *ActiveSSOConnection) GetIdentityProvider() string {
 	return ""
 }
 
+// EmailImplicitRoleAssignment gives a role to every member with an address in a domain, however the member logs in.
 type EmailImplicitRoleAssignment struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Domain        string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
-	RoleId        string                 `protobuf:"bytes,2,opt,name=role_id,json=roleId,proto3" json:"role_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The email domain.
+	Domain string `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// The role's id; see MemberRole.role_id.
+	RoleId        string `protobuf:"bytes,2,opt,name=role_id,json=roleId,proto3" json:"role_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,10 +463,14 @@ func (x *EmailImplicitRoleAssignment) GetRoleId() string {
 	return ""
 }
 
+// CustomRole is a role that an organization has defined for itself.
 type CustomRole struct {
-	state         protoimpl.MessageState  `protogen:"open.v1"`
-	RoleId        string                  `protobuf:"bytes,1,opt,name=role_id,json=roleId,proto3" json:"role_id,omitempty"`
-	Description   string                  `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The role's id.
+	RoleId string `protobuf:"bytes,1,opt,name=role_id,json=roleId,proto3" json:"role_id,omitempty"`
+	// What the role is for, for people.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// What the role allows.
 	Permissions   []*CustomRolePermission `protobuf:"bytes,3,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -471,10 +527,13 @@ func (x *CustomRole) GetPermissions() []*CustomRolePermission {
 	return nil
 }
 
+// CustomRolePermission allows actions on one kind of resource.
 type CustomRolePermission struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ResourceId    string                 `protobuf:"bytes,1,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
-	Actions       []string               `protobuf:"bytes,2,rep,name=actions,proto3" json:"actions,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the kind of resource.
+	ResourceId string `protobuf:"bytes,1,opt,name=resource_id,json=resourceId,proto3" json:"resource_id,omitempty"`
+	// The actions allowed on it.
+	Actions       []string `protobuf:"bytes,2,rep,name=actions,proto3" json:"actions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -523,11 +582,16 @@ func (x *CustomRolePermission) GetActions() []string {
 	return nil
 }
 
+// ActiveSCIMConnection is the SCIM connection in use.
 type ActiveSCIMConnection struct {
-	state                protoimpl.MessageState `protogen:"open.v1"`
-	ConnectionId         string                 `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
-	DisplayName          string                 `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	BearerTokenLastFour  string                 `protobuf:"bytes,3,opt,name=bearer_token_last_four,json=bearerTokenLastFour,proto3" json:"bearer_token_last_four,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the connection.
+	ConnectionId string `protobuf:"bytes,1,opt,name=connection_id,json=connectionId,proto3" json:"connection_id,omitempty"`
+	// The connection's name for people.
+	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The last four characters of the bearer token that the identity provider uses, to tell one token from another.
+	BearerTokenLastFour string `protobuf:"bytes,3,opt,name=bearer_token_last_four,json=bearerTokenLastFour,proto3" json:"bearer_token_last_four,omitempty"`
+	// When that bearer token expires. May be absent.
 	BearerTokenExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=bearer_token_expires_at,json=bearerTokenExpiresAt,proto3" json:"bearer_token_expires_at,omitempty"`
 	unknownFields        protoimpl.UnknownFields
 	sizeCache            protoimpl.SizeCache

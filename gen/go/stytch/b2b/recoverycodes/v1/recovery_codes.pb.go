@@ -4,6 +4,13 @@
 // 	protoc        (unknown)
 // source: stytch/b2b/recoverycodes/v1/recovery_codes.proto
 
+// The contract of the recovery-code service: Stytch's three B2B operations with Stytch's own field names.
+//
+// How to read an answer: a message field that is not set (Timestamp and Struct included) and an optional scalar
+// without presence stand for Stytch's null, or for a member that Stytch left out. An empty string, false and 0 of
+// any other scalar may stand for the same. Strings that look like an enumeration are open sets: Stytch adds values,
+// so a caller must cope with one that is not named here.
+
 package recoverycodesv1
 
 import (
@@ -25,12 +32,17 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetRequest names the member whose codes are to be read.
 type GetRequest struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	OrganizationId string                 `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	MemberId       string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128
+	// characters, no control characters, neither "." nor "..". Stytch: a slug has 2 to 128 characters out of letters,
+	// digits and - . _ ~; an external id at most 128 out of letters, digits and . _ | -.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The member: Stytch's member id or the member's external id. Required, same limits as organization_id.
+	MemberId      string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetRequest) Reset() {
@@ -77,14 +89,22 @@ func (x *GetRequest) GetMemberId() string {
 	return ""
 }
 
+// GetResponse holds the active codes of a member.
 type GetResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	MemberId      string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Member        *v1.Member             `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
-	Organization  *v1.Organization       `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
-	RecoveryCodes []string               `protobuf:"bytes,5,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
-	StatusCode    int32                  `protobuf:"varint,6,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of this call, to be quoted to Stytch's support. Safe to log.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Stytch's id of the member, even if the request named the member by external id.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The member as of this call.
+	Member *v1.Member `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// The organization the member belongs to.
+	Organization *v1.Organization `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The codes that can still be spent; empty when none is left. Stytch: ten are minted at TOTP enrolment, written like
+	// ckss-2skx-ebow, but imported codes may have any format. Secret.
+	RecoveryCodes []string `protobuf:"bytes,5,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
+	// The HTTP status of Stytch's answer: 200. A failure is reported as a gRPC status, over REST as an ErrorBody.
+	StatusCode    int32 `protobuf:"varint,6,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,19 +181,41 @@ func (x *GetResponse) GetStatusCode() int32 {
 	return 0
 }
 
+// RecoverRequest names the member, the code to spend and the session it is for.
+//
+// Stytch does not say which of the three tokens go together; they are passed on as they come, and Stytch refuses
+// what it does not accept.
 type RecoverRequest struct {
-	state                    protoimpl.MessageState `protogen:"open.v1"`
-	OrganizationId           string                 `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	MemberId                 string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	RecoveryCode             string                 `protobuf:"bytes,3,opt,name=recovery_code,json=recoveryCode,proto3" json:"recovery_code,omitempty"`
-	IntermediateSessionToken *string                `protobuf:"bytes,4,opt,name=intermediate_session_token,json=intermediateSessionToken,proto3,oneof" json:"intermediate_session_token,omitempty"`
-	SessionToken             *string                `protobuf:"bytes,5,opt,name=session_token,json=sessionToken,proto3,oneof" json:"session_token,omitempty"`
-	SessionJwt               *string                `protobuf:"bytes,6,opt,name=session_jwt,json=sessionJwt,proto3,oneof" json:"session_jwt,omitempty"`
-	SessionDurationMinutes   *int32                 `protobuf:"varint,7,opt,name=session_duration_minutes,json=sessionDurationMinutes,proto3,oneof" json:"session_duration_minutes,omitempty"`
-	SessionCustomClaims      *structpb.Struct       `protobuf:"bytes,8,opt,name=session_custom_claims,json=sessionCustomClaims,proto3" json:"session_custom_claims,omitempty"`
-	TelemetryId              *string                `protobuf:"bytes,9,opt,name=telemetry_id,json=telemetryId,proto3,oneof" json:"telemetry_id,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128
+	// characters, limits as in GetRequest.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The member: Stytch's member id or the member's external id. Required, same limits as organization_id.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The code to spend. Required. Imported codes may have any format, so it must be given exactly as it was issued.
+	// Secret.
+	RecoveryCode string `protobuf:"bytes,3,opt,name=recovery_code,json=recoveryCode,proto3" json:"recovery_code,omitempty"`
+	// The intermediate session token that the member's first factor yielded; absent when there is none. Stytch: it
+	// lives ten minutes unless the project says otherwise. Secret.
+	IntermediateSessionToken *string `protobuf:"bytes,4,opt,name=intermediate_session_token,json=intermediateSessionToken,proto3,oneof" json:"intermediate_session_token,omitempty"`
+	// The token of a session to add this factor to and to extend; absent for a new session. Secret.
+	SessionToken *string `protobuf:"bytes,5,opt,name=session_token,json=sessionToken,proto3,oneof" json:"session_token,omitempty"`
+	// The JWT of a session to add this factor to and to extend; absent for a new session. Secret.
+	SessionJwt *string `protobuf:"bytes,6,opt,name=session_jwt,json=sessionJwt,proto3,oneof" json:"session_jwt,omitempty"`
+	// How long the session is to live, in minutes from now. Stytch: 5 to 527040 (366 days); absent means 60.
+	SessionDurationMinutes *int32 `protobuf:"varint,7,opt,name=session_duration_minutes,json=sessionDurationMinutes,proto3,oneof" json:"session_duration_minutes,omitempty"`
+	// Claims to put into the session and its JWT; absent leaves the claims of an existing session as they are. A value
+	// sets its key and null deletes it. Stytch: at most 4 KB in all; iss, sub, aud, exp, nbf, iat and jti are
+	// reserved, and a claim by such a name is ignored or refused. A Struct holds numbers as doubles: over gRPC an
+	// integer beyond 2^53 has lost digits before it is sent, so send it as a string; over REST a number that a double
+	// cannot hold is refused.
+	SessionCustomClaims *structpb.Struct `protobuf:"bytes,8,opt,name=session_custom_claims,json=sessionCustomClaims,proto3" json:"session_custom_claims,omitempty"`
+	// The id of a Stytch device-fingerprinting measurement of this login. When given, Stytch looks the device up,
+	// keeps what it found with the member and answers with member_device. Absent when fingerprinting is not used;
+	// Stytch: it must be enabled for the workspace.
+	TelemetryId   *string `protobuf:"bytes,9,opt,name=telemetry_id,json=telemetryId,proto3,oneof" json:"telemetry_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecoverRequest) Reset() {
@@ -269,20 +311,32 @@ func (x *RecoverRequest) GetTelemetryId() string {
 	return ""
 }
 
+// RecoverResponse holds the session that the code has bought.
 type RecoverResponse struct {
-	state                  protoimpl.MessageState `protogen:"open.v1"`
-	RequestId              string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	MemberId               string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Member                 *v1.Member             `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
-	Organization           *v1.Organization       `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
-	SessionToken           string                 `protobuf:"bytes,5,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
-	SessionJwt             string                 `protobuf:"bytes,6,opt,name=session_jwt,json=sessionJwt,proto3" json:"session_jwt,omitempty"`
-	RecoveryCodesRemaining int32                  `protobuf:"varint,7,opt,name=recovery_codes_remaining,json=recoveryCodesRemaining,proto3" json:"recovery_codes_remaining,omitempty"`
-	StatusCode             int32                  `protobuf:"varint,8,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
-	MemberSession          *v11.MemberSession     `protobuf:"bytes,9,opt,name=member_session,json=memberSession,proto3" json:"member_session,omitempty"`
-	MemberDevice           *v12.DeviceInfo        `protobuf:"bytes,10,opt,name=member_device,json=memberDevice,proto3" json:"member_device,omitempty"`
-	unknownFields          protoimpl.UnknownFields
-	sizeCache              protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of this call, to be quoted to Stytch's support. Safe to log.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Stytch's id of the member, even if the request named the member by external id.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The member as of this call.
+	Member *v1.Member `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// The organization the member has logged in to.
+	Organization *v1.Organization `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The token of the session, opaque, valid as long as the session. Secret.
+	SessionToken string `protobuf:"bytes,5,opt,name=session_token,json=sessionToken,proto3" json:"session_token,omitempty"`
+	// A JWT of the session, for checks without a call to Stytch. Stytch: it lives five minutes whatever the length of
+	// the session, and is then to be renewed. Secret.
+	SessionJwt string `protobuf:"bytes,6,opt,name=session_jwt,json=sessionJwt,proto3" json:"session_jwt,omitempty"`
+	// How many codes the member has left; 0 when this was the last.
+	RecoveryCodesRemaining int32 `protobuf:"varint,7,opt,name=recovery_codes_remaining,json=recoveryCodesRemaining,proto3" json:"recovery_codes_remaining,omitempty"`
+	// The HTTP status of Stytch's answer: 200. A failure is reported as a gRPC status, over REST as an ErrorBody.
+	StatusCode int32 `protobuf:"varint,8,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
+	// The session. Stytch does not promise it; the two tokens it does.
+	MemberSession *v11.MemberSession `protobuf:"bytes,9,opt,name=member_session,json=memberSession,proto3" json:"member_session,omitempty"`
+	// What is known of the device. Absent unless the request carried a telemetry_id for which Stytch found something.
+	MemberDevice  *v12.DeviceInfo `protobuf:"bytes,10,opt,name=member_device,json=memberDevice,proto3" json:"member_device,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RecoverResponse) Reset() {
@@ -385,12 +439,16 @@ func (x *RecoverResponse) GetMemberDevice() *v12.DeviceInfo {
 	return nil
 }
 
+// RotateRequest names the member whose codes are to be replaced.
 type RotateRequest struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	OrganizationId string                 `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	MemberId       string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128
+	// characters, limits as in GetRequest.
+	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The member: Stytch's member id or the member's external id. Required, same limits as organization_id.
+	MemberId      string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RotateRequest) Reset() {
@@ -437,14 +495,21 @@ func (x *RotateRequest) GetMemberId() string {
 	return ""
 }
 
+// RotateResponse holds the new codes of a member.
 type RotateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	RequestId     string                 `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	MemberId      string                 `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	Member        *v1.Member             `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
-	Organization  *v1.Organization       `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
-	RecoveryCodes []string               `protobuf:"bytes,5,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
-	StatusCode    int32                  `protobuf:"varint,6,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of this call, to be quoted to Stytch's support. Safe to log.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Stytch's id of the member, even if the request named the member by external id.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The member as of this call.
+	Member *v1.Member `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	// The organization the member belongs to.
+	Organization *v1.Organization `protobuf:"bytes,4,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The new codes, the only ones that work from now on. Secret.
+	RecoveryCodes []string `protobuf:"bytes,5,rep,name=recovery_codes,json=recoveryCodes,proto3" json:"recovery_codes,omitempty"`
+	// The HTTP status of Stytch's answer: 200. A failure is reported as a gRPC status, over REST as an ErrorBody.
+	StatusCode    int32 `protobuf:"varint,6,opt,name=status_code,json=statusCode,proto3" json:"status_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

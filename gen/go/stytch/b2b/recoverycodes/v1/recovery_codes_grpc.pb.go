@@ -4,6 +4,13 @@
 // - protoc             (unknown)
 // source: stytch/b2b/recoverycodes/v1/recovery_codes.proto
 
+// The contract of the recovery-code service: Stytch's three B2B operations with Stytch's own field names.
+//
+// How to read an answer: a message field that is not set (Timestamp and Struct included) and an optional scalar
+// without presence stand for Stytch's null, or for a member that Stytch left out. An empty string, false and 0 of
+// any other scalar may stand for the same. Strings that look like an enumeration are open sets: Stytch adds values,
+// so a caller must cope with one that is not named here.
+
 package recoverycodesv1
 
 import (
@@ -27,9 +34,30 @@ const (
 // RecoveryCodesServiceClient is the client API for RecoveryCodesService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// RecoveryCodesService reads, spends and renews the recovery codes of a member. Every RPC makes at most one change
+// at Stytch, and its status tells what is known about that change.
 type RecoveryCodesServiceClient interface {
+	// Get returns the recovery codes of a member that are still active.
+	//
+	// It changes nothing and may be repeated. It is also the way to learn what an unknown outcome came to: after a
+	// Recover, a code that is no longer listed has been spent; after a Rotate, the codes listed are the valid set.
+	// The answer is secret: each code in it stands in for the member's second factor.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Recover spends one recovery code to complete a member's MFA, and mints or extends a session.
+	//
+	// Exactly the code that was given is spent, and it never works again. A refused code counts as a failed attempt;
+	// Stytch locks a member for an hour after 10 failures in a row, unless the project is set to another number.
+	//
+	// Never repeat this call blindly. When its outcome is unknown (status UNKNOWN with the reason OUTCOME_UNKNOWN or
+	// ANSWER_LOST; 500 over REST), the code may be spent and the session lost with the answer. Call Get: if the code
+	// is no longer listed, it is spent, and the member needs another one.
 	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error)
+	// Rotate voids every recovery code of a member and issues a new set.
+	//
+	// The old codes stop working at once, and the member must be given the new ones. Never repeat this call blindly:
+	// a second Rotate voids the codes that the first one returned. When its outcome is unknown (status UNKNOWN with
+	// the reason OUTCOME_UNKNOWN or ANSWER_LOST; 500 over REST), call Get: it returns the set that is valid now.
 	Rotate(ctx context.Context, in *RotateRequest, opts ...grpc.CallOption) (*RotateResponse, error)
 }
 
@@ -74,9 +102,30 @@ func (c *recoveryCodesServiceClient) Rotate(ctx context.Context, in *RotateReque
 // RecoveryCodesServiceServer is the server API for RecoveryCodesService service.
 // All implementations must embed UnimplementedRecoveryCodesServiceServer
 // for forward compatibility.
+//
+// RecoveryCodesService reads, spends and renews the recovery codes of a member. Every RPC makes at most one change
+// at Stytch, and its status tells what is known about that change.
 type RecoveryCodesServiceServer interface {
+	// Get returns the recovery codes of a member that are still active.
+	//
+	// It changes nothing and may be repeated. It is also the way to learn what an unknown outcome came to: after a
+	// Recover, a code that is no longer listed has been spent; after a Rotate, the codes listed are the valid set.
+	// The answer is secret: each code in it stands in for the member's second factor.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Recover spends one recovery code to complete a member's MFA, and mints or extends a session.
+	//
+	// Exactly the code that was given is spent, and it never works again. A refused code counts as a failed attempt;
+	// Stytch locks a member for an hour after 10 failures in a row, unless the project is set to another number.
+	//
+	// Never repeat this call blindly. When its outcome is unknown (status UNKNOWN with the reason OUTCOME_UNKNOWN or
+	// ANSWER_LOST; 500 over REST), the code may be spent and the session lost with the answer. Call Get: if the code
+	// is no longer listed, it is spent, and the member needs another one.
 	Recover(context.Context, *RecoverRequest) (*RecoverResponse, error)
+	// Rotate voids every recovery code of a member and issues a new set.
+	//
+	// The old codes stop working at once, and the member must be given the new ones. Never repeat this call blindly:
+	// a second Rotate voids the codes that the first one returned. When its outcome is unknown (status UNKNOWN with
+	// the reason OUTCOME_UNKNOWN or ANSWER_LOST; 500 over REST), call Get: it returns the set that is valid now.
 	Rotate(context.Context, *RotateRequest) (*RotateResponse, error)
 	mustEmbedUnimplementedRecoveryCodesServiceServer()
 }

@@ -4,6 +4,8 @@
 // 	protoc        (unknown)
 // source: stytch/b2b/scim/v1/scim_attributes.proto
 
+// What an identity provider says about a person over SCIM. The attributes are those of RFC 7643, in snake_case.
+
 package scimv1
 
 import (
@@ -21,31 +23,56 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SCIMAttributes is the SCIM user resource of a member. An attribute that the identity provider did not give is
+// empty.
 type SCIMAttributes struct {
-	state               protoimpl.MessageState `protogen:"open.v1"`
-	UserName            string                 `protobuf:"bytes,1,opt,name=user_name,json=userName,proto3" json:"user_name,omitempty"`
-	Id                  string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
-	ExternalId          string                 `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
-	Active              bool                   `protobuf:"varint,4,opt,name=active,proto3" json:"active,omitempty"`
-	Groups              []*Group               `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
-	DisplayName         string                 `protobuf:"bytes,6,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	NickName            string                 `protobuf:"bytes,7,opt,name=nick_name,json=nickName,proto3" json:"nick_name,omitempty"`
-	ProfileUrl          string                 `protobuf:"bytes,8,opt,name=profile_url,json=profileUrl,proto3" json:"profile_url,omitempty"`
-	UserType            string                 `protobuf:"bytes,9,opt,name=user_type,json=userType,proto3" json:"user_type,omitempty"`
-	Title               string                 `protobuf:"bytes,10,opt,name=title,proto3" json:"title,omitempty"`
-	PreferredLanguage   string                 `protobuf:"bytes,11,opt,name=preferred_language,json=preferredLanguage,proto3" json:"preferred_language,omitempty"`
-	Locale              string                 `protobuf:"bytes,12,opt,name=locale,proto3" json:"locale,omitempty"`
-	Timezone            string                 `protobuf:"bytes,13,opt,name=timezone,proto3" json:"timezone,omitempty"`
-	Emails              []*Email               `protobuf:"bytes,14,rep,name=emails,proto3" json:"emails,omitempty"`
-	PhoneNumbers        []*PhoneNumber         `protobuf:"bytes,15,rep,name=phone_numbers,json=phoneNumbers,proto3" json:"phone_numbers,omitempty"`
-	Addresses           []*Address             `protobuf:"bytes,16,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	Ims                 []*IMs                 `protobuf:"bytes,17,rep,name=ims,proto3" json:"ims,omitempty"`
-	Photos              []*Photo               `protobuf:"bytes,18,rep,name=photos,proto3" json:"photos,omitempty"`
-	Entitlements        []*Entitlement         `protobuf:"bytes,19,rep,name=entitlements,proto3" json:"entitlements,omitempty"`
-	Roles               []*Role                `protobuf:"bytes,20,rep,name=roles,proto3" json:"roles,omitempty"`
-	X509Certificates    []*X509Certificate     `protobuf:"bytes,21,rep,name=x509certificates,proto3" json:"x509certificates,omitempty"`
-	Name                *Name                  `protobuf:"bytes,22,opt,name=name,proto3" json:"name,omitempty"`
-	EnterpriseExtension *EnterpriseExtension   `protobuf:"bytes,23,opt,name=enterprise_extension,json=enterpriseExtension,proto3" json:"enterprise_extension,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name by which the person logs in at the identity provider, often an email address.
+	UserName string `protobuf:"bytes,1,opt,name=user_name,json=userName,proto3" json:"user_name,omitempty"`
+	// The id of the SCIM resource.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The person's id at the identity provider.
+	ExternalId string `protobuf:"bytes,3,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	// Whether the identity provider regards the account as active.
+	Active bool `protobuf:"varint,4,opt,name=active,proto3" json:"active,omitempty"`
+	// The groups the person belongs to.
+	Groups []*Group `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The name to show for the person.
+	DisplayName string `protobuf:"bytes,6,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// How the person is addressed casually.
+	NickName string `protobuf:"bytes,7,opt,name=nick_name,json=nickName,proto3" json:"nick_name,omitempty"`
+	// The address of a page about the person.
+	ProfileUrl string `protobuf:"bytes,8,opt,name=profile_url,json=profileUrl,proto3" json:"profile_url,omitempty"`
+	// The person's relation to the organization, for example Employee or Contractor.
+	UserType string `protobuf:"bytes,9,opt,name=user_type,json=userType,proto3" json:"user_type,omitempty"`
+	// The person's job title.
+	Title string `protobuf:"bytes,10,opt,name=title,proto3" json:"title,omitempty"`
+	// The preferred languages, in the form of the HTTP header Accept-Language.
+	PreferredLanguage string `protobuf:"bytes,11,opt,name=preferred_language,json=preferredLanguage,proto3" json:"preferred_language,omitempty"`
+	// The locale for dates, numbers and the like, for example en-US.
+	Locale string `protobuf:"bytes,12,opt,name=locale,proto3" json:"locale,omitempty"`
+	// The time zone by its IANA name, for example Europe/Berlin.
+	Timezone string `protobuf:"bytes,13,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// Email addresses.
+	Emails []*Email `protobuf:"bytes,14,rep,name=emails,proto3" json:"emails,omitempty"`
+	// Phone numbers.
+	PhoneNumbers []*PhoneNumber `protobuf:"bytes,15,rep,name=phone_numbers,json=phoneNumbers,proto3" json:"phone_numbers,omitempty"`
+	// Postal addresses.
+	Addresses []*Address `protobuf:"bytes,16,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// Instant-messaging addresses.
+	Ims []*IMs `protobuf:"bytes,17,rep,name=ims,proto3" json:"ims,omitempty"`
+	// Pictures of the person.
+	Photos []*Photo `protobuf:"bytes,18,rep,name=photos,proto3" json:"photos,omitempty"`
+	// What the person is entitled to, in the identity provider's own terms.
+	Entitlements []*Entitlement `protobuf:"bytes,19,rep,name=entitlements,proto3" json:"entitlements,omitempty"`
+	// The person's roles, in the identity provider's own terms; not the roles of Stytch's RBAC.
+	Roles []*Role `protobuf:"bytes,20,rep,name=roles,proto3" json:"roles,omitempty"`
+	// The person's X.509 certificates.
+	X509Certificates []*X509Certificate `protobuf:"bytes,21,rep,name=x509certificates,proto3" json:"x509certificates,omitempty"`
+	// The parts of the person's name. May be absent.
+	Name *Name `protobuf:"bytes,22,opt,name=name,proto3" json:"name,omitempty"`
+	// The attributes of SCIM's enterprise extension. May be absent.
+	EnterpriseExtension *EnterpriseExtension `protobuf:"bytes,23,opt,name=enterprise_extension,json=enterpriseExtension,proto3" json:"enterprise_extension,omitempty"`
 	unknownFields       protoimpl.UnknownFields
 	sizeCache           protoimpl.SizeCache
 }
@@ -241,10 +268,13 @@ func (x *SCIMAttributes) GetEnterpriseExtension() *EnterpriseExtension {
 	return nil
 }
 
+// Group is a group the person belongs to.
 type Group struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Display       string                 `protobuf:"bytes,2,opt,name=display,proto3" json:"display,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the group.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// The group's name for people.
+	Display       string `protobuf:"bytes,2,opt,name=display,proto3" json:"display,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -293,11 +323,15 @@ func (x *Group) GetDisplay() string {
 	return ""
 }
 
+// Email is an email address of the person.
 type Email struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// What it is for, for example work or home.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,11 +387,15 @@ func (x *Email) GetPrimary() bool {
 	return false
 }
 
+// PhoneNumber is a phone number of the person.
 type PhoneNumber struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number as the identity provider writes it.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// What it is for, for example work, mobile or fax.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,16 +451,25 @@ func (x *PhoneNumber) GetPrimary() bool {
 	return false
 }
 
+// Address is a postal address of the person.
 type Address struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Formatted     string                 `protobuf:"bytes,1,opt,name=formatted,proto3" json:"formatted,omitempty"`
-	StreetAddress string                 `protobuf:"bytes,2,opt,name=street_address,json=streetAddress,proto3" json:"street_address,omitempty"`
-	Locality      string                 `protobuf:"bytes,3,opt,name=locality,proto3" json:"locality,omitempty"`
-	Region        string                 `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
-	PostalCode    string                 `protobuf:"bytes,5,opt,name=postal_code,json=postalCode,proto3" json:"postal_code,omitempty"`
-	Country       string                 `protobuf:"bytes,6,opt,name=country,proto3" json:"country,omitempty"`
-	Type          string                 `protobuf:"bytes,7,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,8,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole address as it goes on a label; may have several lines.
+	Formatted string `protobuf:"bytes,1,opt,name=formatted,proto3" json:"formatted,omitempty"`
+	// The street and what narrows it down: house number, flat, postbox.
+	StreetAddress string `protobuf:"bytes,2,opt,name=street_address,json=streetAddress,proto3" json:"street_address,omitempty"`
+	// The city or town.
+	Locality string `protobuf:"bytes,3,opt,name=locality,proto3" json:"locality,omitempty"`
+	// The state, province or region.
+	Region string `protobuf:"bytes,4,opt,name=region,proto3" json:"region,omitempty"`
+	// The postal code.
+	PostalCode string `protobuf:"bytes,5,opt,name=postal_code,json=postalCode,proto3" json:"postal_code,omitempty"`
+	// The country. RFC 7643: its two-letter code of ISO 3166-1.
+	Country string `protobuf:"bytes,6,opt,name=country,proto3" json:"country,omitempty"`
+	// What it is for, for example work or home.
+	Type string `protobuf:"bytes,7,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,8,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -513,11 +560,15 @@ func (x *Address) GetPrimary() bool {
 	return false
 }
 
+// IMs is one instant-messaging address of the person.
 type IMs struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// The messaging service.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -573,11 +624,15 @@ func (x *IMs) GetPrimary() bool {
 	return false
 }
 
+// Photo is a picture of the person.
 type Photo struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The address of the picture.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// What kind of picture it is, for example photo or thumbnail.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -633,11 +688,15 @@ func (x *Photo) GetPrimary() bool {
 	return false
 }
 
+// Entitlement is something the person is entitled to.
 type Entitlement struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The entitlement.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Its kind.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -693,11 +752,15 @@ func (x *Entitlement) GetPrimary() bool {
 	return false
 }
 
+// Role is a role of the person at the identity provider.
 type Role struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The role.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// Its kind.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -753,11 +816,15 @@ func (x *Role) GetPrimary() bool {
 	return false
 }
 
+// X509Certificate is a certificate of the person.
 type X509Certificate struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Type          string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
-	Primary       bool                   `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate: DER in base64.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// What it is for.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// Whether it is the preferred one of the list.
+	Primary       bool `protobuf:"varint,3,opt,name=primary,proto3" json:"primary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -813,14 +880,21 @@ func (x *X509Certificate) GetPrimary() bool {
 	return false
 }
 
+// Name is the person's name and its parts.
 type Name struct {
-	state           protoimpl.MessageState `protogen:"open.v1"`
-	Formatted       string                 `protobuf:"bytes,1,opt,name=formatted,proto3" json:"formatted,omitempty"`
-	FamilyName      string                 `protobuf:"bytes,2,opt,name=family_name,json=familyName,proto3" json:"family_name,omitempty"`
-	GivenName       string                 `protobuf:"bytes,3,opt,name=given_name,json=givenName,proto3" json:"given_name,omitempty"`
-	MiddleName      string                 `protobuf:"bytes,4,opt,name=middle_name,json=middleName,proto3" json:"middle_name,omitempty"`
-	HonorificPrefix string                 `protobuf:"bytes,5,opt,name=honorific_prefix,json=honorificPrefix,proto3" json:"honorific_prefix,omitempty"`
-	HonorificSuffix string                 `protobuf:"bytes,6,opt,name=honorific_suffix,json=honorificSuffix,proto3" json:"honorific_suffix,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The whole name as it is written out.
+	Formatted string `protobuf:"bytes,1,opt,name=formatted,proto3" json:"formatted,omitempty"`
+	// The family name.
+	FamilyName string `protobuf:"bytes,2,opt,name=family_name,json=familyName,proto3" json:"family_name,omitempty"`
+	// The given name.
+	GivenName string `protobuf:"bytes,3,opt,name=given_name,json=givenName,proto3" json:"given_name,omitempty"`
+	// The middle name or names.
+	MiddleName string `protobuf:"bytes,4,opt,name=middle_name,json=middleName,proto3" json:"middle_name,omitempty"`
+	// What stands before the name, for example Dr.
+	HonorificPrefix string `protobuf:"bytes,5,opt,name=honorific_prefix,json=honorificPrefix,proto3" json:"honorific_prefix,omitempty"`
+	// What stands after the name, for example III.
+	HonorificSuffix string `protobuf:"bytes,6,opt,name=honorific_suffix,json=honorificSuffix,proto3" json:"honorific_suffix,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -897,16 +971,23 @@ func (x *Name) GetHonorificSuffix() string {
 	return ""
 }
 
+// EnterpriseExtension holds what an employer adds to the person.
 type EnterpriseExtension struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	EmployeeNumber string                 `protobuf:"bytes,1,opt,name=employee_number,json=employeeNumber,proto3" json:"employee_number,omitempty"`
-	CostCenter     string                 `protobuf:"bytes,2,opt,name=cost_center,json=costCenter,proto3" json:"cost_center,omitempty"`
-	Division       string                 `protobuf:"bytes,3,opt,name=division,proto3" json:"division,omitempty"`
-	Department     string                 `protobuf:"bytes,4,opt,name=department,proto3" json:"department,omitempty"`
-	Organization   string                 `protobuf:"bytes,5,opt,name=organization,proto3" json:"organization,omitempty"`
-	Manager        *Manager               `protobuf:"bytes,6,opt,name=manager,proto3" json:"manager,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The number by which the employer knows the person.
+	EmployeeNumber string `protobuf:"bytes,1,opt,name=employee_number,json=employeeNumber,proto3" json:"employee_number,omitempty"`
+	// The cost centre.
+	CostCenter string `protobuf:"bytes,2,opt,name=cost_center,json=costCenter,proto3" json:"cost_center,omitempty"`
+	// The division.
+	Division string `protobuf:"bytes,3,opt,name=division,proto3" json:"division,omitempty"`
+	// The department.
+	Department string `protobuf:"bytes,4,opt,name=department,proto3" json:"department,omitempty"`
+	// The name of the employer; not an organization of Stytch.
+	Organization string `protobuf:"bytes,5,opt,name=organization,proto3" json:"organization,omitempty"`
+	// The person's manager. May be absent.
+	Manager       *Manager `protobuf:"bytes,6,opt,name=manager,proto3" json:"manager,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EnterpriseExtension) Reset() {
@@ -981,11 +1062,15 @@ func (x *EnterpriseExtension) GetManager() *Manager {
 	return nil
 }
 
+// Manager names the person's manager.
 type Manager struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Value         string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
-	Ref           string                 `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
-	DisplayName   string                 `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of the manager's SCIM resource.
+	Value string `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// The address of the manager's SCIM resource: SCIM's $ref.
+	Ref string `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
+	// The manager's name to show.
+	DisplayName   string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }

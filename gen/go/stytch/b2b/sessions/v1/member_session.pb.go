@@ -4,6 +4,8 @@
 // 	protoc        (unknown)
 // source: stytch/b2b/sessions/v1/member_session.proto
 
+// Sessions of the members of an organization.
+
 package sessionsv1
 
 import (
@@ -24,20 +26,31 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// MemberSession is one session of one member in one organization. It holds neither of the tokens that open it.
 type MemberSession struct {
-	state                 protoimpl.MessageState     `protogen:"open.v1"`
-	MemberSessionId       string                     `protobuf:"bytes,1,opt,name=member_session_id,json=memberSessionId,proto3" json:"member_session_id,omitempty"`
-	MemberId              string                     `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	StartedAt             *timestamppb.Timestamp     `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
-	LastAccessedAt        *timestamppb.Timestamp     `protobuf:"bytes,4,opt,name=last_accessed_at,json=lastAccessedAt,proto3" json:"last_accessed_at,omitempty"`
-	ExpiresAt             *timestamppb.Timestamp     `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Stytch's id of the session; an identifier, not a credential.
+	MemberSessionId string `protobuf:"bytes,1,opt,name=member_session_id,json=memberSessionId,proto3" json:"member_session_id,omitempty"`
+	// Stytch's id of the member.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// When the session began.
+	StartedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=started_at,json=startedAt,proto3" json:"started_at,omitempty"`
+	// When the session was last used.
+	LastAccessedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_accessed_at,json=lastAccessedAt,proto3" json:"last_accessed_at,omitempty"`
+	// When the session ends unless it is extended.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The factors proven in this session. After Recover one of them has the type recovery_codes.
 	AuthenticationFactors []*v1.AuthenticationFactor `protobuf:"bytes,6,rep,name=authentication_factors,json=authenticationFactors,proto3" json:"authentication_factors,omitempty"`
-	OrganizationId        string                     `protobuf:"bytes,7,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
-	Roles                 []string                   `protobuf:"bytes,8,rep,name=roles,proto3" json:"roles,omitempty"`
-	OrganizationSlug      string                     `protobuf:"bytes,9,opt,name=organization_slug,json=organizationSlug,proto3" json:"organization_slug,omitempty"`
-	CustomClaims          *structpb.Struct           `protobuf:"bytes,10,opt,name=custom_claims,json=customClaims,proto3" json:"custom_claims,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// Stytch's id of the organization.
+	OrganizationId string `protobuf:"bytes,7,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
+	// The ids of the roles that the member has in this session.
+	Roles []string `protobuf:"bytes,8,rep,name=roles,proto3" json:"roles,omitempty"`
+	// The slug of the organization; see Organization.organization_slug.
+	OrganizationSlug string `protobuf:"bytes,9,opt,name=organization_slug,json=organizationSlug,proto3" json:"organization_slug,omitempty"`
+	// The custom claims of the session. Absent when there are none.
+	CustomClaims  *structpb.Struct `protobuf:"bytes,10,opt,name=custom_claims,json=customClaims,proto3" json:"custom_claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MemberSession) Reset() {
