@@ -1,0 +1,280 @@
+// Package stytch is a client of the three recovery-code operations of Stytch's B2B REST API. For each call it
+// reports what was sent and what came back; it interprets neither.
+//
+// It knows HTTP and Stytch's paths, credentials and limits. It knows no gRPC, no status code and no protobuf, and
+// imports nothing of this project. It never repeats Recover or Rotate, and never lets the transport do so.
+package stytch
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what a Client needs to know. BaseURL, ProjectID and Secret are required, and so are the time limits.
+type Config struct {
+	BaseURL   *url.URL // scheme and host; a path is kept as a prefix
+	ProjectID string
+	Secret    string
+	UserAgent string
+
+	ConnectTimeout time.Duration // for a connection, and again for its TLS handshake
+	HeaderTimeout  time.Duration // from the request's last byte to the response's header
+	Timeout        time.Duration // for the whole exchange; Stytch's own limit is 30 s
+
+	// MaxAnswerBytes bounds the body of a response.
+	MaxAnswerBytes int64
+
+	// RootCAs replaces the system's roots when not nil.
+	RootCAs *x509.CertPool
+}
+
+const (
+	pathPrefix = "/v1/b2b/recovery_codes/"
+
+	// maxIdle is the number of idle connections kept. Go's default of two makes a loaded client dial for most calls.
+	maxIdle = 512
+
+	// readsIdle is below what common load balancers allow an idle connection (60 s), so that this side closes first.
+	readsIdle = 45 * time.Second
+
+	// effectsIdle is short because a connection that has been idle may be dead without either side knowing. A Get on
+	// a dead connection is repeated by the transport; a Recover that dies there has an outcome nobody knows.
+	effectsIdle = 3 * time.Second
+)
+
+// Client calls Stytch. It is safe for concurrent use.
+type Client struct {
+	cfg           Config
+	authorization string
+
+	// Get and the two operations with an effect do not share connections: see effectsIdle.
+	reads, effects *http.Transport
+}
+
+// New returns a client. It opens no connection.
+func New(cfg Config) (*Client, error) {
+	switch {
+	case cfg.BaseURL == nil || cfg.BaseURL.Host == "":
+		return nil, errors.New("stytch: base URL has no host")
+	case cfg.BaseURL.Scheme != "https" && cfg.BaseURL.Scheme != "http":
+		return nil, fmt.Errorf("stytch: base URL has scheme %q, want https", cfg.BaseURL.Scheme)
+	case cfg.ProjectID == "" || cfg.Secret == "":
+		return nil, errors.New("stytch: project id and secret are required")
+	case cfg.ConnectTimeout <= 0 || cfg.HeaderTimeout <= 0 || cfg.Timeout <= 0 || cfg.MaxAnswerBytes <= 0:
+		return nil, errors.New("stytch: every limit must be positive")
+	}
+	return &Client{
+		cfg:           cfg,
+		authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.ProjectID+":"+cfg.Secret)),
+		reads:         newTransport(cfg, readsIdle),
+		effects:       newTransport(cfg, effectsIdle),
+	}, nil
+}
+
+func newTransport(cfg Config, idle time.Duration) *http.Transport {
+	return &http.Transport{
+		// No proxy from the environment: only main reads the environment, and the way of the secret is a setting.
+		Proxy:                  nil,
+		DialContext:            (&net.Dialer{Timeout: cfg.ConnectTimeout}).DialContext,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
+		TLSHandshakeTimeout:    cfg.ConnectTimeout,
+		ResponseHeaderTimeout:  cfg.HeaderTimeout,
+		ForceAttemptHTTP2:      true, // by ALPN; an own TLSClientConfig would turn it off
+		DisableCompression:     true, // no Accept-Encoding: only Stytch's own headers are sent
+		MaxIdleConns:           maxIdle,
+		MaxIdleConnsPerHost:    maxIdle,
+		IdleConnTimeout:        idle,
+		MaxResponseHeaderBytes: 64 << 10,
+		ReadBufferSize:         16 << 10, // a usual answer of 5 KB in one read
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+	}
+}
+
+// Close drops idle connections. Calls under way go on.
+func (c *Client) Close() {
+	c.reads.CloseIdleConnections()
+	c.effects.CloseIdleConnections()
+}
+
+// Get asks for the active recovery codes of a member. It has no effect, and is given up when ctx ends.
+func (c *Client) Get(ctx context.Context, organizationID, memberID string) Exchange {
+	organization, ok1 := segment(organizationID)
+	member, ok2 := segment(memberID)
+	if !ok1 || !ok2 {
+		return Exchange{Fault: FaultBadID}
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	var sent atomic.Bool
+	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
+	req := c.request(httptrace.WithClientTrace(bounded, trace), http.MethodGet, organization+"/"+member)
+	x := c.exchange(c.reads, req)
+	x.Sent = sent.Load()
+	x.blame(ctx)
+	return x
+}
+
+// RecoverParams is the body of Recover. Pointers and RawMessage that are nil are left out.
+type RecoverParams struct {
+	OrganizationID           string  `json:"organization_id"`
+	MemberID                 string  `json:"member_id"`
+	RecoveryCode             string  `json:"recovery_code"`
+	IntermediateSessionToken *string `json:"intermediate_session_token,omitempty"`
+	SessionToken             *string `json:"session_token,omitempty"`
+	SessionJWT               *string `json:"session_jwt,omitempty"`
+	SessionDurationMinutes   *int32  `json:"session_duration_minutes,omitempty"`
+	// SessionCustomClaims is a JSON object; a null in it deletes a claim, so it is passed on as it is.
+	SessionCustomClaims json.RawMessage `json:"session_custom_claims,omitempty"`
+	TelemetryID         *string         `json:"telemetry_id,omitempty"`
+}
+
+// Recover spends a recovery code and mints or extends a session.
+//
+// Until the body is asked for, the end of ctx gives the call up. From then on it is finished whatever becomes of
+// ctx, within Config.Timeout: an effect whose answer nobody reads is the worst of the outcomes.
+func (c *Client) Recover(ctx context.Context, params RecoverParams) Exchange {
+	return c.effect(ctx, "recover", params)
+}
+
+// Rotate voids every recovery code of a member and mints new ones. The end of ctx is treated as in Recover.
+func (c *Client) Rotate(ctx context.Context, organizationID, memberID string) Exchange {
+	return c.effect(ctx, "rotate", struct {
+		OrganizationID string `json:"organization_id"`
+		MemberID       string `json:"member_id"`
+	}{organizationID, memberID})
+}
+
+func (c *Client) effect(ctx context.Context, operation string, params any) Exchange {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(params); err != nil {
+		return Exchange{Fault: FaultOther}
+	}
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
+	defer cancel()
+	load := newPayload(body.Bytes())
+	stop := context.AfterFunc(ctx, func() {
+		if load.seal() {
+			cancel()
+		}
+	})
+	defer stop()
+
+	req := c.request(detached, http.MethodPost, operation)
+	// GetBody stays nil: with it HTTP/2 replays a body that the other side had read (REFUSED_STREAM).
+	req.Body = load
+	req.ContentLength = int64(body.Len())
+	x := c.exchange(c.effects, req)
+	x.Sent = !load.seal()
+	if !x.Sent {
+		x.blame(ctx)
+	}
+	return x
+}
+
+// request builds a request with nothing but Stytch's own headers.
+func (c *Client) request(ctx context.Context, method, escapedPath string) *http.Request {
+	u := *c.cfg.BaseURL
+	prefix := strings.TrimSuffix(u.EscapedPath(), "/") + pathPrefix
+	u.RawPath = prefix + escapedPath
+	// Both halves come out of PathEscape or are constants, so they unescape.
+	u.Path, _ = url.PathUnescape(u.RawPath)
+	u.RawQuery, u.Fragment = "", ""
+	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Header: http.Header{
+		"Authorization": {c.authorization},
+		"Content-Type":  {"application/json"}, // bare: Stytch is said to refuse a charset; its SDKs send it on GET too
+		"User-Agent":    {c.cfg.UserAgent},
+	}}).WithContext(ctx)
+	return req
+}
+
+// exchange makes one request, without redirects and cookies: those are http.Client's, and there is none.
+func (c *Client) exchange(transport *http.Transport, req *http.Request) Exchange {
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return Exchange{Fault: faultOf(err)}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	x := Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	x.Body, x.Fault = c.read(resp)
+	return x
+}
+
+func (c *Client) read(resp *http.Response) ([]byte, Fault) {
+	if resp.ContentLength > c.cfg.MaxAnswerBytes {
+		return nil, FaultTooLarge
+	}
+	var body bytes.Buffer
+	body.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
+	n, err := body.ReadFrom(io.LimitReader(resp.Body, c.cfg.MaxAnswerBytes+1))
+	switch {
+	case err != nil:
+		return nil, faultOf(err)
+	case n > c.cfg.MaxAnswerBytes:
+		return nil, FaultTooLarge
+	}
+	return body.Bytes(), ""
+}
+
+// blame tells the end of the caller's context from this client's own limits.
+func (x *Exchange) blame(ctx context.Context) {
+	if x.Fault == "" || x.Fault == FaultTooLarge {
+		return
+	}
+	switch ctx.Err() {
+	case context.Canceled:
+		x.Fault = FaultCancelled
+	case context.DeadlineExceeded:
+		x.Fault = FaultDeadline
+	}
+}
+
+// segment escapes an id so that it is exactly one segment of a path, and refuses those for which no escaping helps.
+func segment(id string) (string, bool) {
+	if id == "" || id == "." || id == ".." {
+		return "", false
+	}
+	return url.PathEscape(id), true
+}
+
+func faultOf(err error) Fault {
+	var (
+		timeout     interface{ Timeout() bool }
+		resolve     *net.DNSError
+		op          *net.OpError
+		certificate *tls.CertificateVerificationError
+		record      tls.RecordHeaderError
+		alert       tls.AlertError
+	)
+	switch {
+	case errors.As(err, &certificate), errors.As(err, &record), errors.As(err, &alert):
+		return FaultTLS
+	case errors.As(err, &resolve):
+		return FaultResolve
+	case errors.Is(err, context.Canceled), errors.Is(err, errSealed):
+		return FaultCancelled
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return FaultTimeout
+	case errors.As(err, &op) && op.Op == "dial":
+		return FaultConnect
+	case errors.As(err, &op), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return FaultReset
+	default:
+		return FaultOther
+	}
+}
