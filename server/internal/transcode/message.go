@@ -1,0 +1,274 @@
+package transcode
+
+import "google.golang.org/protobuf/encoding/protowire"
+
+// result is what became of a value.
+type result uint8
+
+const (
+	broken  result = iota // the document is wrong
+	dropped               // passed, and nothing of it written
+	taken                 // written, or the zero value of a field that has it by being absent
+)
+
+// message reads an object into the fields of m. It is the depth-th message on the way from the outermost, which is the
+// first; pos is at the opening brace.
+func (d *decoder) message(m *message, depth int) bool {
+	d.pos++
+	var seen [maxFields / 64]uint64
+	top := len(d.path)
+	d.path = append(d.path, "")
+	next := 0
+	for first := true; ; first = false {
+		name, step := d.member(first)
+		if step != found {
+			d.path = d.path[:top]
+			return step == ended
+		}
+		raw := d.src[name.start:name.end]
+		if name.escaped {
+			d.scratch, _ = appendRepaired(d.scratch[:0], raw)
+			raw = d.scratch
+		}
+		at := m.find(raw, next)
+		if at < 0 {
+			d.path[top] = schemaName(raw)
+			if !d.drop(UnknownMember) {
+				return false
+			}
+			continue
+		}
+		next = at + 1
+		f := &m.fields[at]
+		d.path[top] = f.name
+		word, bit := &seen[at/64], uint64(1)<<(at%64)
+		if *word&bit != 0 {
+			if !d.drop(Duplicate) {
+				return false
+			}
+			continue
+		}
+		switch d.field(f, depth) {
+		case broken:
+			return false
+		case taken:
+			*word |= bit
+		case dropped:
+		}
+	}
+}
+
+// drop reports a drift and passes the value at pos.
+func (d *decoder) drop(k Kind) bool {
+	d.note(k)
+	return d.skip()
+}
+
+// dropValue is drop for callers that owe a result.
+func (d *decoder) dropValue(k Kind) result {
+	if d.drop(k) {
+		return dropped
+	}
+	return broken
+}
+
+// null passes a null, which sets nothing.
+func (d *decoder) null() result {
+	if d.literal("null") {
+		return dropped
+	}
+	return broken
+}
+
+// field reads the value of a field of a message at the given depth.
+func (d *decoder) field(f *field, depth int) result {
+	c := d.peek()
+	if f.shape == singular {
+		if c == 'n' && f.kind != kindValue {
+			return d.null()
+		}
+		return d.value(f, depth)
+	}
+	if c == 'n' {
+		return d.null()
+	}
+	switch {
+	case f.shape == mapping && c == '{':
+		return d.mapping(f, depth)
+	case f.shape != mapping && c == '[':
+		return d.list(f, depth)
+	}
+	return d.dropValue(WrongType)
+}
+
+// list reads the elements of a repeated field.
+func (d *decoder) list(f *field, depth int) result {
+	d.pos++
+	d.path = append(d.path, elements)
+	start := 0
+	if f.shape == packed {
+		d.tag(f)
+		start = d.open()
+	}
+	for first := true; ; first = false {
+		switch d.element(first) {
+		case failed:
+			return broken
+		case ended:
+			d.path = d.path[:len(d.path)-1]
+			if f.shape == packed {
+				d.close(start)
+			}
+			return taken
+		case found:
+		}
+		if d.peek() == 'n' && f.element.kind != kindValue {
+			if !d.drop(NullElement) {
+				return broken
+			}
+			continue
+		}
+		if d.value(f.element, depth) == broken {
+			return broken
+		}
+	}
+}
+
+// mapping reads the entries of a map, each of which is a message on the wire.
+func (d *decoder) mapping(f *field, depth int) result {
+	if depth+1 > MaxNesting {
+		return d.dropValue(TooDeep)
+	}
+	d.pos++
+	d.path = append(d.path, anyKey)
+	begin, base := len(d.out), len(d.keys)
+	var index keyIndex
+	for first := true; ; first = false {
+		name, step := d.member(first)
+		if step == failed {
+			return broken
+		}
+		if step == ended {
+			break
+		}
+		entry := len(d.out)
+		d.tag(f)
+		start := d.open()
+		d.out = append(d.out, entryKey)
+		key := d.appendText(name)
+		r := dropped
+		switch {
+		case !d.distinct(base, key, &index):
+			r = d.dropValue(Duplicate)
+		case d.peek() == 'n' && f.element.kind != kindValue:
+			r = d.dropValue(NullElement)
+		default:
+			r = d.value(f.element, depth+1)
+		}
+		if r == broken {
+			return broken
+		}
+		if r == dropped {
+			d.out = d.out[:entry]
+			continue
+		}
+		d.remember(base, key.shift(d.close(start)), &index)
+	}
+	d.keys = d.keys[:base]
+	if len(d.out)-begin > d.sacrifice.freeForm {
+		d.out = d.out[:begin]
+		d.path = d.path[:len(d.path)-1]
+		d.note(TooLarge)
+		return dropped
+	}
+	d.path = d.path[:len(d.path)-1]
+	return taken
+}
+
+// value reads a value that is no list and no map, and writes its tag before it.
+func (d *decoder) value(f *field, depth int) result {
+	switch f.kind {
+	case kindString:
+		return d.stringValue(f)
+	case kindBool:
+		return d.boolValue(f)
+	case kindInt32, kindInt64, kindUint32, kindUint64:
+		return d.intValue(f)
+	case kindFloat, kindDouble:
+		return d.floatValue(f)
+	}
+	if depth+1 > MaxNesting {
+		return d.dropValue(TooDeep)
+	}
+	begin := len(d.out)
+	r := d.messageValue(f, depth+1)
+	limit := d.sacrifice.nested
+	if f.kind.freeForm() {
+		limit = d.sacrifice.freeForm
+	} else if depth > 1 {
+		return r
+	}
+	if r == taken && len(d.out)-begin > limit {
+		d.out = d.out[:begin]
+		d.note(TooLarge)
+		return dropped
+	}
+	return r
+}
+
+// messageValue reads a value that is a message at the given depth.
+func (d *decoder) messageValue(f *field, depth int) result {
+	c := d.peek()
+	switch f.kind {
+	case kindTimestamp:
+		return d.timestampValue(f)
+	case kindValue:
+		return d.freeField(f, depth)
+	case kindStruct:
+		if c == '{' {
+			return d.freeField(f, depth)
+		}
+	case kindListValue:
+		if c == '[' {
+			return d.freeField(f, depth)
+		}
+	default:
+		if c == '{' {
+			d.tag(f)
+			start := d.open()
+			if !d.message(f.message, depth) {
+				return broken
+			}
+			d.close(start)
+			return taken
+		}
+	}
+	return d.dropValue(WrongType)
+}
+
+// tag writes the number and wire type of a field.
+func (d *decoder) tag(f *field) {
+	d.out = protowire.AppendVarint(d.out, f.tag)
+}
+
+// open reserves one byte for the length of what is written next and returns where that starts. One byte holds the
+// length of most messages here; close moves the rest, which costs less than finding out beforehand.
+func (d *decoder) open() int {
+	d.out = append(d.out, 0)
+	return len(d.out)
+}
+
+// close writes the length of what has been written since start, and returns by how many bytes it had to be moved.
+func (d *decoder) close(start int) int {
+	n := len(d.out) - start
+	if n < 0x80 {
+		d.out[start-1] = byte(n)
+		return 0
+	}
+	extra := protowire.SizeVarint(uint64(n)) - 1
+	var more [8]byte
+	d.out = append(d.out, more[:extra]...)
+	copy(d.out[start+extra:], d.out[start:start+n])
+	protowire.AppendVarint(d.out[:start-1], uint64(n))
+	return extra
+}
