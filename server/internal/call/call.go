@@ -1,0 +1,94 @@
+// Package call is the record of one call on its way through the server: which door it came in by, its request
+// id, what was learned upstream and how it ended. It is the one typed slot that travels beside the message, from
+// the door to the service and back.
+//
+// It holds no payload but one: the upstream's own answer, on its way to the REST caller. It knows no gRPC, no HTTP
+// and no log format.
+package call
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+)
+
+// A Door is the protocol by which a call came in.
+type Door string
+
+// The two doors.
+const (
+	GRPC Door = "grpc"
+	REST Door = "rest"
+)
+
+// An Outcome says what became of a call upstream. It is what an operator wants to count first.
+type Outcome string
+
+// The outcomes of a call. The zero value belongs to calls that concern no recovery code, such as health checks.
+const (
+	Done    Outcome = "done"             // the upstream did it and its answer was delivered to the door
+	Refused Outcome = "refused"          // refused, by this server or by the upstream: no effect
+	NotSent Outcome = "not_sent"         // nothing left this server: no effect, safe to send again
+	Unknown Outcome = "unknown"          // the request may have left and no usable verdict came back
+	Lost    Outcome = "answer_lost"      // the upstream did it and its answer could not be used
+	Failed  Outcome = "upstream_failure" // a Get that failed upstream: no effect by nature
+)
+
+// Call is the record of one call. One goroutine writes it at a time: the door, then the handler, then the door.
+type Call struct {
+	Door      Door
+	Method    string // full RPC name, "/package.Service/Method"; empty until the route is known
+	RequestID string // ours; never empty
+	Start     time.Time
+
+	Outcome           Outcome
+	UpstreamStatus    int    // HTTP status, 0 when none arrived
+	UpstreamRequestID string // Stytch's request id, empty when none arrived
+	UpstreamFault     string // the class of failure when the exchange was cut short
+	UpstreamTime      time.Duration
+
+	// Answer is the upstream's JSON, kept for the REST door only. It is a secret.
+	Answer []byte
+
+	// Reported is set once the call has been logged and counted, so that exactly one line is written whichever
+	// part of the server ends it.
+	Reported bool
+}
+
+// New starts the record of a call. requestID is the caller's proposal for the request id; one that is not short,
+// plain text is replaced by an id of our own.
+func New(door Door, requestID string) *Call {
+	if !sane(requestID) {
+		requestID = "rc-" + rand.Text()
+	}
+	return &Call{Door: door, RequestID: requestID, Start: time.Now()}
+}
+
+// sane reports whether an id from outside may be echoed and logged: 1 to 128 letters, digits, and "-_.:/+=".
+func sane(id string) bool {
+	if id == "" || len(id) > 128 {
+		return false
+	}
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '_', c == '.', c == ':', c == '/', c == '+', c == '=':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+type contextKey struct{}
+
+// NewContext returns a context that carries c.
+func NewContext(ctx context.Context, c *Call) context.Context {
+	return context.WithValue(ctx, contextKey{}, c)
+}
+
+// FromContext returns the call that ctx carries, or nil when there is none: code that runs outside the chain.
+func FromContext(ctx context.Context) *Call {
+	c, _ := ctx.Value(contextKey{}).(*Call)
+	return c
+}
