@@ -26,19 +26,18 @@ type Answer struct {
 	DriftTotal int
 }
 
-// decoder is one reading of one document.
+// decoder is one reading of one document. It stays on the stack of the caller: its own stacks are arrays.
 type decoder struct {
 	scanner
-	out  []byte
-	keys []span // of the free-form objects and maps that are open, see distinct
-	path []string
-	kept []string
+	out       []byte
+	kept      []string
+	sacrifice sacrifice
 
 	drift      []Drift
 	driftTotal int
-	scratch    []byte
-
-	sacrifice sacrifice
+	path       path
+	keys       keys
+	scratch    []byte // see unescaped and note
 }
 
 // sacrifice is what a field may take at most before it is left out for the sake of the rest.
@@ -63,17 +62,9 @@ var sacrifices = [...]sacrifice{
 //
 // The error is a *DocumentError. With it comes no answer, and what is in dst beyond its length is undefined.
 func (t *Table) Append(dst, src []byte) (Answer, error) {
-	var (
-		keys    [24]span
-		path    [24]string
-		scratch [128]byte
-	)
 	d := decoder{
 		scanner: scanner{src: src},
 		out:     slices.Grow(dst, len(src)),
-		keys:    keys[:0],
-		path:    path[:0],
-		scratch: scratch[:0],
 		kept:    make([]string, t.kept),
 	}
 	for _, d.sacrifice = range sacrifices {
@@ -94,7 +85,7 @@ func (t *Table) Append(dst, src []byte) (Answer, error) {
 func (d *decoder) document(root *message) Reason {
 	object := d.space() == '{'
 	start := d.pos
-	ok := false
+	var ok bool
 	if object {
 		ok = d.message(root, 1)
 	} else {

@@ -71,7 +71,7 @@ func (d *decoder) note(k Kind) {
 		return
 	}
 	d.scratch = d.scratch[:0]
-	for i, segment := range d.path {
+	for i, segment := range d.path.segments[:d.path.length] {
 		if i > 0 && segment != elements {
 			d.scratch = append(d.scratch, '.')
 		}
@@ -91,6 +91,23 @@ const (
 	anyKey   = "*"
 	noName   = "?"
 )
+
+// path is where in the document the decoder is.
+type path struct {
+	// A message adds one segment, and so does a list, a map or a free-form value in it.
+	segments [2 * MaxNesting]string
+	length   int
+}
+
+func (p *path) push(segment string) {
+	p.segments[p.length] = segment
+	p.length++
+}
+
+func (p *path) pop() { p.length-- }
+
+// at changes the last segment.
+func (p *path) at(segment string) { p.segments[p.length-1] = segment }
 
 // schemaName returns the name of an unknown member if it can be told, else a question mark: a name that does not look
 // like one that a schema has may be anybody's data.

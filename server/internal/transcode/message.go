@@ -16,13 +16,12 @@ const (
 func (d *decoder) message(m *message, depth int) bool {
 	d.pos++
 	var seen [maxFields / 64]uint64
-	top := len(d.path)
-	d.path = append(d.path, "")
+	d.path.push("")
 	next := 0
 	for first := true; ; first = false {
 		name, step := d.member(first)
 		if step != found {
-			d.path = d.path[:top]
+			d.path.pop()
 			return step == ended
 		}
 		raw := d.src[name.start:name.end]
@@ -32,7 +31,7 @@ func (d *decoder) message(m *message, depth int) bool {
 		}
 		at := m.find(raw, next)
 		if at < 0 {
-			d.path[top] = schemaName(raw)
+			d.path.at(schemaName(raw))
 			if !d.drop(UnknownMember) {
 				return false
 			}
@@ -40,7 +39,7 @@ func (d *decoder) message(m *message, depth int) bool {
 		}
 		next = at + 1
 		f := &m.fields[at]
-		d.path[top] = f.name
+		d.path.at(f.name)
 		word, bit := &seen[at/64], uint64(1)<<(at%64)
 		if *word&bit != 0 {
 			if !d.drop(Duplicate) {
@@ -104,7 +103,7 @@ func (d *decoder) field(f *field, depth int) result {
 // list reads the elements of a repeated field.
 func (d *decoder) list(f *field, depth int) result {
 	d.pos++
-	d.path = append(d.path, elements)
+	d.path.push(elements)
 	start := 0
 	if f.shape == packed {
 		d.tag(f)
@@ -115,7 +114,7 @@ func (d *decoder) list(f *field, depth int) result {
 		case failed:
 			return broken
 		case ended:
-			d.path = d.path[:len(d.path)-1]
+			d.path.pop()
 			if f.shape == packed {
 				d.close(start)
 			}
@@ -140,15 +139,16 @@ func (d *decoder) mapping(f *field, depth int) result {
 		return d.dropValue(TooDeep)
 	}
 	d.pos++
-	d.path = append(d.path, anyKey)
-	begin, base := len(d.out), len(d.keys)
-	var index keyIndex
+	d.path.push(anyKey)
+	begin := len(d.out)
+	own := d.keys.enter()
 	for first := true; ; first = false {
 		name, step := d.member(first)
 		if step == failed {
 			return broken
 		}
 		if step == ended {
+			d.keys.leave(own)
 			break
 		}
 		entry := len(d.out)
@@ -156,9 +156,9 @@ func (d *decoder) mapping(f *field, depth int) result {
 		start := d.open()
 		d.out = append(d.out, entryKey)
 		key := d.appendText(name)
-		r := dropped
+		var r result
 		switch {
-		case !d.distinct(base, key, &index):
+		case d.known(&own, key):
 			r = d.dropValue(Duplicate)
 		case d.peek() == 'n' && f.element.kind != kindValue:
 			r = d.dropValue(NullElement)
@@ -172,17 +172,10 @@ func (d *decoder) mapping(f *field, depth int) result {
 			d.out = d.out[:entry]
 			continue
 		}
-		d.remember(base, key.shift(d.close(start)), &index)
+		d.remember(&own, key.shift(d.close(start)))
 	}
-	d.keys = d.keys[:base]
-	if len(d.out)-begin > d.sacrifice.freeForm {
-		d.out = d.out[:begin]
-		d.path = d.path[:len(d.path)-1]
-		d.note(TooLarge)
-		return dropped
-	}
-	d.path = d.path[:len(d.path)-1]
-	return taken
+	d.path.pop()
+	return d.afford(begin, d.sacrifice.freeForm)
 }
 
 // value reads a value that is no list and no map, and writes its tag before it.
@@ -196,24 +189,32 @@ func (d *decoder) value(f *field, depth int) result {
 		return d.intValue(f)
 	case kindFloat, kindDouble:
 		return d.floatValue(f)
-	}
-	if depth+1 > MaxNesting {
-		return d.dropValue(TooDeep)
+	default:
+		if depth+1 > MaxNesting {
+			return d.dropValue(TooDeep)
+		}
 	}
 	begin := len(d.out)
 	r := d.messageValue(f, depth+1)
-	limit := d.sacrifice.nested
-	if f.kind.freeForm() {
-		limit = d.sacrifice.freeForm
-	} else if depth > 1 {
+	switch {
+	case r != taken:
 		return r
+	case f.kind.freeForm():
+		return d.afford(begin, d.sacrifice.freeForm)
+	case depth == 1:
+		return d.afford(begin, d.sacrifice.nested)
 	}
-	if r == taken && len(d.out)-begin > limit {
-		d.out = d.out[:begin]
-		d.note(TooLarge)
-		return dropped
+	return taken
+}
+
+// afford takes back what was written since begin if it is longer than the limit.
+func (d *decoder) afford(begin, limit int) result {
+	if len(d.out)-begin <= limit {
+		return taken
 	}
-	return r
+	d.out = d.out[:begin]
+	d.note(TooLarge)
+	return dropped
 }
 
 // messageValue reads a value that is a message at the given depth.

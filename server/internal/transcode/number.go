@@ -54,6 +54,7 @@ func (k kind) holds(negative bool, magnitude uint64) bool {
 		limit = math.MaxInt64
 	case kindUint32:
 		limit = math.MaxUint32
+	default:
 	}
 	if negative {
 		if k == kindUint32 || k == kindUint64 {
@@ -75,7 +76,7 @@ func (d *decoder) floatValue(f *field) result {
 	if f.kind == kindFloat {
 		bitSize = 32
 	}
-	v := 0.0
+	var v float64
 	switch string(digits) {
 	case "":
 		return d.dropped(WrongType)

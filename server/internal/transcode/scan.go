@@ -238,7 +238,7 @@ func (s *scanner) skip() bool {
 			if open.depth == 0 {
 				return true
 			}
-			next := failed
+			var next step
 			if open.inObject() {
 				_, next = s.member(first)
 			} else {
@@ -257,7 +257,7 @@ func (s *scanner) skip() bool {
 
 // atom passes a value that contains no other and begins with c.
 func (s *scanner) atom(c byte) bool {
-	ok := false
+	var ok bool
 	switch c {
 	case '"':
 		_, ok = s.text()

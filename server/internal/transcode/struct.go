@@ -1,7 +1,6 @@
 package transcode
 
 import (
-	"bytes"
 	"encoding/binary"
 	"math"
 )
@@ -14,10 +13,10 @@ const (
 	structFields = 1<<3 | 2
 	listValues   = 1<<3 | 2
 
-	valueNull   = 1<<3 | 0
+	valueNull   = 1 << 3
 	valueNumber = 2<<3 | 1
 	valueString = 3<<3 | 2
-	valueBool   = 4<<3 | 0
+	valueBool   = 4 << 3
 	valueStruct = 5<<3 | 2
 	valueList   = 6<<3 | 2
 )
@@ -30,25 +29,25 @@ const (
 
 // freeField reads a field that is a Struct, Value or ListValue at the given depth.
 func (d *decoder) freeField(f *field, depth int) result {
-	d.path = append(d.path, anyKey)
+	d.path.push(anyKey)
 	begin := len(d.out)
 	d.tag(f)
 	start := d.open()
-	r := dropped
-	switch {
-	case f.kind == kindValue:
-		r = d.freeValue(depth)
-	case f.kind == kindStruct:
+	var r result
+	switch f.kind {
+	case kindStruct:
 		r = d.freeObject(depth)
-	default:
+	case kindListValue:
 		r = d.freeList(depth)
+	default:
+		r = d.freeValue(depth)
 	}
 	if r == taken {
 		d.close(start)
 	} else {
 		d.out = d.out[:begin]
 	}
-	d.path = d.path[:len(d.path)-1]
+	d.path.pop()
 	return r
 }
 
@@ -102,7 +101,7 @@ func (d *decoder) freeNested(tag byte, depth int) result {
 	begin := len(d.out)
 	d.out = append(d.out, tag)
 	start := d.open()
-	r := dropped
+	var r result
 	if tag == valueStruct {
 		r = d.freeObject(depth)
 	} else {
@@ -122,29 +121,28 @@ func (d *decoder) freeObject(depth int) result {
 		return d.dropValue(TooDeep)
 	}
 	d.pos++
-	base := len(d.keys)
-	var index keyIndex
+	own := d.keys.enter()
 	for first := true; ; first = false {
 		name, step := d.member(first)
 		if step == failed {
 			return broken
 		}
 		if step == ended {
-			d.keys = d.keys[:base]
+			d.keys.leave(own)
 			return taken
 		}
 		entry := len(d.out)
 		d.out = append(d.out, structFields, 0, entryKey)
 		key := d.appendText(name)
-		r := dropped
-		if d.distinct(base, key, &index) {
+		var r result
+		if d.known(&own, key) {
+			r = d.dropValue(Duplicate)
+		} else {
 			d.out = append(d.out, entryValue, 0)
 			value := len(d.out)
 			if r = d.freeValue(depth + belowStruct); r == taken {
 				d.close(value)
 			}
-		} else {
-			r = d.dropValue(Duplicate)
 		}
 		switch r {
 		case broken:
@@ -152,7 +150,7 @@ func (d *decoder) freeObject(depth int) result {
 		case dropped:
 			d.out = d.out[:entry]
 		case taken:
-			d.remember(base, key.shift(d.close(entry+2)), &index)
+			d.remember(&own, key.shift(d.close(entry+2)))
 		}
 	}
 }
@@ -183,48 +181,5 @@ func (d *decoder) freeList(depth int) result {
 		case taken:
 			d.close(value)
 		}
-	}
-}
-
-// span is a range of out.
-type span struct{ start, end int }
-
-func (s span) shift(by int) span { return span{s.start + by, s.end + by} }
-
-// keyIndex finds a key of an object that has many. It is nil until it has.
-type keyIndex map[string]struct{}
-
-// fewKeys is how many keys are compared one by one.
-const fewKeys = 16
-
-// distinct says whether no earlier key of the same object, whose keys begin at base, is the same. Decoders would let
-// the last one stand, but then whoever can add to the end of a document could replace what came before.
-func (d *decoder) distinct(base int, key span, index *keyIndex) bool {
-	b := d.out[key.start:key.end]
-	if *index != nil {
-		_, ok := (*index)[string(b)]
-		return !ok
-	}
-	for _, k := range d.keys[base:] {
-		if bytes.Equal(d.out[k.start:k.end], b) {
-			return false
-		}
-	}
-	return true
-}
-
-// remember adds a key once its entry stands where it will stay until the object ends.
-func (d *decoder) remember(base int, key span, index *keyIndex) {
-	if *index != nil {
-		(*index)[string(d.out[key.start:key.end])] = struct{}{}
-		return
-	}
-	d.keys = append(d.keys, key)
-	if len(d.keys)-base <= fewKeys {
-		return
-	}
-	*index = make(keyIndex, 2*fewKeys)
-	for _, k := range d.keys[base:] {
-		(*index)[string(d.out[k.start:k.end])] = struct{}{}
 	}
 }

@@ -9,8 +9,8 @@ import (
 
 // The tags of google.protobuf.Timestamp, and the seconds of the first and last moment that it may tell.
 const (
-	timestampSeconds = 1<<3 | 0
-	timestampNanos   = 2<<3 | 0
+	timestampSeconds = 1 << 3
+	timestampNanos   = 2 << 3
 
 	firstSecond = -62135596800 // 0001-01-01T00:00:00Z
 	lastSecond  = 253402300799 // 9999-12-31T23:59:59Z
