@@ -16,15 +16,15 @@
 //   - The code UNKNOWN, with the reason OUTCOME_UNKNOWN or ANSWER_LOST: the
 //     call was on its way, and whether it took effect is not known (for
 //     ANSWER_LOST it did, but its answer is gone). Do not repeat it.
-//   - Any other error with an ErrorInfo: the call was refused and changed
-//     nothing. The same request is likely to be refused again, and a wrong
-//     code counts against the member's attempts.
-//   - CANCELLED, DEADLINE_EXCEEDED, INTERNAL, RESOURCE_EXHAUSTED or
-//     UNAVAILABLE without an ErrorInfo: the service did not say it; it was
-//     made on the way, by this client or by a proxy. The call may have passed,
-//     so treat it as unknown. There is one exception: if no connection ever
-//     took the call, which [grpc.Peer] shows by leaving the peer's address
-//     nil, nothing was sent.
+//   - CANCELLED, DEADLINE_EXCEEDED or UNAVAILABLE for any other reason, and
+//     INTERNAL or RESOURCE_EXHAUSTED without an ErrorInfo: this was made on the
+//     way, by gRPC on this side or by a proxy. The call may have passed, so
+//     treat it as unknown. There is one exception: if no connection ever took
+//     the call, which [grpc.Peer] shows by leaving the peer's address nil,
+//     nothing was sent.
+//   - Any other error: the call was refused and changed nothing. The same
+//     request is likely to be refused again, and a wrong code counts against
+//     the member's attempts.
 //
 // The way out of an unknown outcome is Get. After Recover, the code is missing
 // from the active ones if it was spent; its session is lost, and another code

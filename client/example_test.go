@@ -32,6 +32,20 @@ func exampleService() (*servicetest.Server, error) {
 	})
 }
 
+// exampleClient is for the examples that begin after New.
+func exampleClient() (c *client.Client, stop func(), err error) {
+	srv, err := exampleService()
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err = client.New(srv.Addr, client.WithInsecure())
+	if err != nil {
+		srv.Close()
+		return nil, nil, err
+	}
+	return c, func() { _ = c.Close(); srv.Close() }, nil
+}
+
 func Example() {
 	srv, err := exampleService()
 	if err != nil {
@@ -63,18 +77,12 @@ func Example() {
 // What to do after a failed Recover stands in the reason of the error's
 // ErrorInfo, and an unknown outcome is looked up with Get.
 func Example_errors() {
-	srv, err := exampleService()
+	c, stop, err := exampleClient()
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer srv.Close()
-	c, err := client.New(srv.Addr, client.WithInsecure())
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer func() { _ = c.Close() }()
+	defer stop()
 
 	reason := func(err error) string {
 		for _, detail := range status.Convert(err).Details() {

@@ -89,7 +89,7 @@ func TestNothingElseIsTriedAgain(t *testing.T) {
 				continue // the one retry there is
 			}
 			t.Run(fmt.Sprintf("%s %v", method, code), func(t *testing.T) {
-				svc := servicetest.Failing(func() error { return status.Error(code, "no") })
+				svc := servicetest.Failing(func(context.Context) error { return status.Error(code, "no") })
 				c := newClient(t, servicetest.Start(t, svc).Addr, client.WithInsecure())
 				if got := status.Code(call(t.Context(), c)); got != code {
 					t.Errorf("%s ended with %v, want %v", method, got, code)
@@ -132,7 +132,7 @@ func pushing(config string, addrs ...string) *manual.Resolver {
 func TestNobodyElseBringsRetries(t *testing.T) {
 	for _, method := range []string{"Recover", "Rotate"} {
 		t.Run(method, func(t *testing.T) {
-			unavailable := func() error { return status.Error(codes.Unavailable, "not now") }
+			unavailable := func(context.Context) error { return status.Error(codes.Unavailable, "not now") }
 
 			t.Run("pushed by the resolver", func(t *testing.T) {
 				svc := servicetest.Failing(unavailable)

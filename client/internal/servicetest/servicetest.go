@@ -32,16 +32,16 @@ type Service struct {
 }
 
 // Failing returns a Service that answers every call with what fail returns.
-func Failing(fail func() error) *Service {
+func Failing(fail func(context.Context) error) *Service {
 	return &Service{
-		OnGet: func(context.Context, *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
-			return nil, fail()
+		OnGet: func(ctx context.Context, _ *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
+			return nil, fail(ctx)
 		},
-		OnRecover: func(context.Context, *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
-			return nil, fail()
+		OnRecover: func(ctx context.Context, _ *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
+			return nil, fail(ctx)
 		},
-		OnRotate: func(context.Context, *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
-			return nil, fail()
+		OnRotate: func(ctx context.Context, _ *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
+			return nil, fail(ctx)
 		},
 	}
 }
