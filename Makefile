@@ -1,0 +1,55 @@
+# The two commands of a newcomer are `make run` and `make test`; they need Go and nothing else.
+# The tools of a contributor (buf, the generators, the linter) are pinned in .ci/tools/go.mod and built by `make tools`.
+
+TOOLS := .ci/tools/bin
+GO    ?= go
+RACE  ?=
+
+.PHONY: run build test lint fmt generate check-generate accept-contract tools clean
+
+## run: start the server on loopback with an emulated Stytch behind it
+run: build
+	exec bin/recoverycodesd serve --sandbox --log-format console
+
+## build: the server and the command-line client, into bin/
+build:
+	$(GO) build -o bin/recoverycodesd ./server
+	$(GO) build -o bin/recoverycodes ./client/cmd/recoverycodes
+
+## test: every suite that runs on this machine; RACE=-race for the race detector
+test:
+	$(GO) test $(RACE) ./...
+
+## lint: Go, the contract's style, and that it breaks no caller of the committed baseline
+lint: $(TOOLS)/.built
+	$(TOOLS)/golangci-lint run ./...
+	$(TOOLS)/buf lint
+	$(TOOLS)/buf format --diff --exit-code
+	$(TOOLS)/buf breaking --against .ci/contract/baseline.binpb
+
+## fmt: format Go and protobuf
+fmt: $(TOOLS)/.built
+	$(TOOLS)/golangci-lint fmt
+	$(TOOLS)/buf format --write
+
+## generate: gen/ from proto/
+generate: $(TOOLS)/.built
+	$(TOOLS)/buf generate
+
+## check-generate: fail when gen/ is not what proto/ yields
+check-generate: $(TOOLS)/.built
+	.ci/check-generate
+
+## accept-contract: make the contract as it stands the baseline that later changes must not break
+accept-contract: $(TOOLS)/.built
+	$(TOOLS)/buf build --exclude-source-info -o .ci/contract/baseline.binpb
+
+## tools: build the pinned tools (some minutes, once)
+tools: $(TOOLS)/.built
+
+$(TOOLS)/.built: .ci/tools/go.mod .ci/tools/go.sum
+	cd .ci/tools && $(GO) build -o bin/ tool
+	touch $@
+
+clean:
+	rm -rf bin $(TOOLS)

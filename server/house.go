@@ -1,0 +1,197 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/config"
+	"recoverycodes.internal/server/internal/gateway"
+	"recoverycodes.internal/server/internal/inproc"
+	"recoverycodes.internal/server/internal/interceptor"
+	"recoverycodes.internal/server/internal/recoverycodes"
+	"recoverycodes.internal/server/internal/stytch"
+	"recoverycodes.internal/server/internal/telemetry"
+	"recoverycodes.internal/server/internal/transcode"
+)
+
+// slack is what the server adds to the upstream's time limit for its own work around an exchange.
+const slack = 2 * time.Second
+
+// house is the running server: two doors, the admin door, and the corridor between the doors and the upstream.
+type house struct {
+	log      *zap.Logger
+	upstream *stytch.Client
+	calls    interceptor.InFlight
+	health   *health.Server
+	ready    atomic.Bool
+
+	grpc        *grpc.Server
+	http, admin *http.Server
+
+	grpcListener, httpListener, adminListener net.Listener
+}
+
+// build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
+func build(cfg *config.Serve, upstream stytch.Config, log *zap.Logger) (*house, error) {
+	h := &house{log: log, health: health.NewServer()}
+	client, err := stytch.New(upstream)
+	if err != nil {
+		return nil, err
+	}
+	h.upstream = client
+	observer := telemetry.NewObserver(log)
+	service, err := recoverycodes.New(client, func(method string, drift []transcode.Drift) {
+		for _, d := range drift {
+			observer.Drifted(method, d.Path, d.Kind.String())
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+
+	limit := cfg.UpstreamTimeout + slack
+	chain := interceptor.Unary(&h.calls, observer, limit)
+	h.grpc = grpc.NewServer(
+		grpc.ChainUnaryInterceptor(chain...),
+		grpc.ChainStreamInterceptor(interceptor.Stream(observer)...),
+		// Above every limit on a field, so that validation names the field instead of the library the frame.
+		grpc.MaxRecvMsgSize(2<<20),
+		grpc.MaxHeaderListSize(16<<10),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.ConnectionTimeout(10*time.Second),
+		// Clients may ping every ten seconds, with or without a call open: sidecars hold connections for many callers.
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	)
+	recoverycodesv1.RegisterRecoveryCodesServiceServer(h.grpc, service)
+	healthpb.RegisterHealthServer(h.grpc, h.health)
+	reflection.Register(h.grpc)
+
+	corridor := inproc.New(chain...)
+	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
+	rest, err := gateway.Handler(corridor, observer)
+	if err != nil {
+		return nil, err
+	}
+	h.http = h.httpServer(rest, limit)
+	h.admin = h.httpServer(h.adminHandler(observer.Metrics()), limit)
+
+	if err := h.listen(cfg); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// httpServer sets the limits by which a slow or greedy client cannot hold the server: a header in five seconds and
+// 16 KB, a request in fifteen, an answer within the upstream's limit, a connection idle for no longer than balancers
+// keep one.
+func (h *house) httpServer(handler http.Handler, limit time.Duration) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      15*time.Second + limit,
+		IdleTimeout:       75 * time.Second,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          zap.NewStdLog(h.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+	}
+}
+
+// adminHandler answers about this process only: an upstream that is down must not take every replica out of rotation.
+func (h *house) adminHandler(metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !h.ready.Load() {
+			http.Error(w, "not serving", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	mux.Handle("GET /metrics", metrics)
+	return mux
+}
+
+func (h *house) listen(cfg *config.Serve) error {
+	var errs []error
+	for _, l := range []struct {
+		setting, address string
+		into             *net.Listener
+	}{
+		{"--grpc-listen", cfg.GRPCListen, &h.grpcListener},
+		{"--http-listen", cfg.HTTPListen, &h.httpListener},
+		{"--admin-listen", cfg.AdminListen, &h.adminListener},
+	} {
+		listener, err := net.Listen("tcp", l.address) //nolint:noctx // binding does not wait
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", l.setting, err))
+			continue
+		}
+		*l.into = listener
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	for _, l := range []net.Listener{h.grpcListener, h.httpListener, h.adminListener} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (h *house) start(parts *errgroup.Group) {
+	parts.Go(func() error { return ended(h.admin.Serve(h.adminListener)) })
+	parts.Go(func() error { return ended(h.http.Serve(h.httpListener)) })
+	parts.Go(func() error { return h.grpc.Serve(h.grpcListener) })
+	h.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
+	h.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	h.ready.Store(true)
+}
+
+// stop takes the server down from the outside in. Health goes first, so that balancers look elsewhere; then REST,
+// since its calls end in the corridor; then gRPC. Recover and Rotate calls that were sent outlive their connections
+// and are waited for last. Every step is bounded.
+func (h *house) stop(ctx context.Context, drain, upstream time.Duration) {
+	h.ready.Store(false)
+	h.health.Shutdown()
+	within(ctx, drain, func(ctx context.Context) {
+		if h.http.Shutdown(ctx) != nil {
+			_ = h.http.Close()
+		}
+		h.stopGRPC(ctx)
+	})
+	within(ctx, upstream+slack, func(ctx context.Context) {
+		if left := h.calls.Wait(ctx); left > 0 {
+			h.log.Error("calls that were sent did not end in time; their outcome is unknown", zap.Int("calls", left))
+		}
+	})
+	h.upstream.Close()
+	within(ctx, time.Second, func(ctx context.Context) {
+		if h.admin.Shutdown(ctx) != nil {
+			_ = h.admin.Close()
+		}
+	})
+}
+
+// stopGRPC lets open calls end, and cuts them off when ctx does: one open health Watch would hold it for ever.
+func (h *house) stopGRPC(ctx context.Context) {
+	cut := context.AfterFunc(ctx, h.grpc.Stop)
+	defer cut()
+	h.grpc.GracefulStop()
+}

@@ -1,0 +1,174 @@
+// Package gateway is the REST door: it turns Stytch's own paths and bodies into calls of the service and its answers
+// and errors back into what Stytch's callers expect. Successes are the upstream's bytes, unchanged; failures have
+// Stytch's five fields, whoever decided them.
+//
+// It knows HTTP and the generated gateway. It knows no upstream and no rule about a request beyond its JSON; those
+// are the service's, behind the same interceptors that gRPC callers pass.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/telemetry"
+)
+
+// maxBody bounds a request body. Requests are a few kilobytes at most; the limit is above every limit on a field, so
+// that it is the field that is named and not the body, and low enough that many such requests at once do no harm.
+const maxBody = 2 << 20
+
+const (
+	pathRecover = "/v1/b2b/recovery_codes/recover"
+	pathRotate  = "/v1/b2b/recovery_codes/rotate"
+)
+
+// forwarded are the request headers that the gateway library gets to see. Everything else is dropped at the door:
+// method overrides, forwarding and metadata headers, cookies, trailers. None of them has an effect here.
+var forwarded = []string{"Authorization", "Content-Type"}
+
+// Handler returns the REST door of the service behind conn, and an error when the generated routes do not fit.
+func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
+		// Reserved characters stay escaped, so that an id with an escaped slash is one segment and refused by name.
+		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved),
+		// A form that is posted to the path of a GET is a form, not a GET.
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithIncomingHeaderMatcher(none),
+		runtime.WithOutgoingHeaderMatcher(none),
+		runtime.WithOutgoingTrailerMatcher(none),
+		runtime.WithWriteContentLength(),
+		runtime.WithErrorHandler(errorHandler),
+		runtime.WithRoutingErrorHandler(routingErrorHandler),
+		runtime.WithForwardResponseRewriter(upstreamBytes),
+	)
+	client := recoverycodesv1.NewRecoveryCodesServiceClient(conn)
+	// The context bounds nothing but a dial, and there is none.
+	if err := recoverycodesv1.RegisterRecoveryCodesServiceHandlerClient(context.Background(), mux, client); err != nil {
+		return nil, err
+	}
+	return &door{mux: mux, observer: observer}, nil
+}
+
+// none is a header matcher: no header passes between HTTP and gRPC by itself.
+func none(string) (string, bool) { return "", false }
+
+// door is what every REST request passes first and last.
+type door struct {
+	mux      *runtime.ServeMux
+	observer *telemetry.Observer
+}
+
+// visit is what the door remembers of one request while the gateway library has it.
+type visit struct {
+	record  *call.Call
+	refusal *apierror.Error // why the body was refused; the library would make a text of it
+	failure *apierror.Error // what was answered, nil for a success
+}
+
+type visitKey struct{}
+
+// ServeHTTP implements http.Handler.
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	v := &visit{record: call.New(call.REST, r.Header.Get("X-Request-Id"))}
+	w.Header().Set("X-Request-Id", v.record.RequestID)
+	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
+	defer func() {
+		if recover() != nil { // the value is not looked at: it can be made of a payload
+			d.observer.Panicked(v.record, debug.Stack())
+			v.fail(w, &apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"})
+		}
+		d.observer.Ended(v.record, v.failure)
+	}()
+	if refusal := unsupported(r); refusal != nil {
+		v.fail(w, refusal)
+		return
+	}
+	header := make(http.Header, len(forwarded))
+	for _, name := range forwarded {
+		if values := r.Header.Values(name); len(values) > 0 {
+			header[name] = values
+		}
+	}
+	ctx := call.NewContext(context.WithValue(r.Context(), visitKey{}, v), v.record)
+	inner := r.WithContext(ctx)
+	inner.Header = header
+	inner.Body = &body{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), visit: v}
+	d.mux.ServeHTTP(w, inner)
+}
+
+// unsupported refuses a body that is declared to be something else than plain JSON. A body that declares nothing is
+// read as JSON. A charset is accepted, since some of Stytch's SDKs send one.
+func unsupported(r *http.Request) *apierror.Error {
+	if r.Method != http.MethodPost {
+		return nil
+	}
+	refusal := &apierror.Error{Code: codes.InvalidArgument, HTTP: http.StatusUnsupportedMediaType, Reason: apierror.UnsupportedType}
+	if value := r.Header.Get("Content-Type"); value != "" {
+		if media, _, err := mime.ParseMediaType(value); err != nil || media != "application/json" {
+			refusal.Message = "Content-Type: want application/json"
+			return refusal
+		}
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		refusal.Message = "Content-Encoding: the body must not be compressed"
+		return refusal
+	}
+	return nil
+}
+
+// upstreamBytes replaces the message, whose content is wire bytes, by what the upstream sent.
+func upstreamBytes(ctx context.Context, _ proto.Message) (any, error) {
+	record := call.FromContext(ctx)
+	if record == nil || record.Answer == nil {
+		return nil, errors.New("gateway: no upstream answer beside the message")
+	}
+	return raw(record.Answer), nil
+}
+
+func errorHandler(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
+	v, _ := ctx.Value(visitKey{}).(*visit)
+	if method, ok := runtime.RPCMethod(ctx); ok && v.record.Method == "" {
+		v.record.Method, v.record.Outcome = method, call.Refused // refused before the corridor
+	}
+	var malformed *runtime.HTTPStatusError
+	switch {
+	case v.refusal != nil:
+		v.fail(w, v.refusal)
+	case errors.As(err, &malformed):
+		v.fail(w, &apierror.Error{
+			Code: codes.InvalidArgument, Reason: apierror.InvalidRequest, Message: "the path holds a malformed escape",
+		})
+	default:
+		v.fail(w, apierror.From(err))
+	}
+}
+
+func routingErrorHandler(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, status int) {
+	v, _ := ctx.Value(visitKey{}).(*visit)
+	e := &apierror.Error{
+		Code: codes.NotFound, HTTP: status, Reason: apierror.RouteNotFound, Message: "no such path",
+	}
+	if status == http.StatusMethodNotAllowed {
+		allow := http.MethodGet
+		if r.URL.Path == pathRecover || r.URL.Path == pathRotate {
+			allow = http.MethodPost
+		}
+		w.Header().Set("Allow", allow)
+		e.Code, e.Reason, e.Message = codes.Unimplemented, apierror.MethodNotAllowed, "this path wants "+allow
+	}
+	v.fail(w, e)
+}

@@ -1,0 +1,179 @@
+// Package recoverycodes is the gRPC service: it validates a request, has the upstream client make the call, and
+// turns what came back into an answer or a status. It is the only place that maps upstream failures to statuses.
+//
+// It knows the contract, the upstream client and the transcoder. It knows no socket, no door but for keeping the
+// upstream's own bytes for REST, and no log format. Nothing in here reads an answer through its getters: answers
+// hold their content as wire bytes in the unknown fields, where marshalling copies it.
+package recoverycodes
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/stytch"
+	"recoverycodes.internal/server/internal/transcode"
+)
+
+// An operation is what differs between the three RPCs once the exchange is over.
+type operation struct {
+	name    string
+	answers *transcode.Table
+	help    string // what to do after an unknown outcome; empty for Get, which has no effect
+}
+
+// Service implements the generated server interface.
+type Service struct {
+	recoverycodesv1.UnimplementedRecoveryCodesServiceServer
+
+	upstream             *stytch.Client
+	get, recover, rotate operation
+	onDrift              func(method string, drift []transcode.Drift)
+}
+
+// New returns the service. onDrift is told where an answer departs from the contract; it must not block.
+func New(upstream *stytch.Client, onDrift func(method string, drift []transcode.Drift)) (*Service, error) {
+	s := &Service{
+		upstream: upstream,
+		get:      operation{name: "Get"},
+		recover:  operation{name: "Recover", help: helpRecover},
+		rotate:   operation{name: "Rotate", help: helpRotate},
+		onDrift:  onDrift,
+	}
+	for op, answer := range map[*operation]proto.Message{
+		&s.get:     (*recoverycodesv1.GetResponse)(nil),
+		&s.recover: (*recoverycodesv1.RecoverResponse)(nil),
+		&s.rotate:  (*recoverycodesv1.RotateResponse)(nil),
+	} {
+		table, err := transcode.New(answer.ProtoReflect().Descriptor(), "request_id")
+		if err != nil {
+			return nil, fmt.Errorf("recoverycodes: answers of %s: %w", op.name, err)
+		}
+		op.answers = table
+	}
+	return s, nil
+}
+
+// Get implements the RPC. It is cancelled with its caller.
+func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
+	var v violations
+	v.ids(req.GetOrganizationId(), req.GetMemberId())
+	if err := v.err(); err != nil {
+		return nil, refuse(ctx, err)
+	}
+	start := time.Now()
+	x := s.upstream.Get(ctx, req.GetOrganizationId(), req.GetMemberId())
+	answer := &recoverycodesv1.GetResponse{}
+	if err := s.settle(ctx, &s.get, &x, start, answer); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// Recover implements the RPC. Once sent it is finished even if the caller goes away.
+func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
+	var v violations
+	claims := v.recoverRequest(req)
+	if err := v.err(); err != nil {
+		return nil, refuse(ctx, err)
+	}
+	mayHaveLeft(ctx)
+	start := time.Now()
+	x := s.upstream.Recover(ctx, stytch.RecoverParams{
+		OrganizationID:           req.GetOrganizationId(),
+		MemberID:                 req.GetMemberId(),
+		RecoveryCode:             req.GetRecoveryCode(),
+		IntermediateSessionToken: req.IntermediateSessionToken,
+		SessionToken:             req.SessionToken,
+		SessionJWT:               req.SessionJwt,
+		SessionDurationMinutes:   req.SessionDurationMinutes,
+		SessionCustomClaims:      claims,
+		TelemetryID:              req.TelemetryId,
+	})
+	answer := &recoverycodesv1.RecoverResponse{}
+	err := s.settle(ctx, &s.recover, &x, start, answer, req.GetRecoveryCode(), req.GetSessionToken(),
+		req.GetSessionJwt(), req.GetIntermediateSessionToken())
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// Rotate implements the RPC. Once sent it is finished even if the caller goes away.
+func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
+	var v violations
+	v.ids(req.GetOrganizationId(), req.GetMemberId())
+	if err := v.err(); err != nil {
+		return nil, refuse(ctx, err)
+	}
+	mayHaveLeft(ctx)
+	start := time.Now()
+	x := s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId())
+	answer := &recoverycodesv1.RotateResponse{}
+	if err := s.settle(ctx, &s.rotate, &x, start, answer); err != nil {
+		return nil, err
+	}
+	return answer, nil
+}
+
+// settle turns an exchange into the answer or the error, and writes into the call's record what became of it.
+// secrets are the request's own, which must not come back in an error text.
+func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange, start time.Time, answer proto.Message, secrets ...string) error {
+	record := recordOf(ctx)
+	record.UpstreamTime = time.Since(start)
+	record.UpstreamStatus = x.Status
+	record.UpstreamFault = string(x.Fault)
+
+	usable := false
+	if x.Fault == "" && 200 <= x.Status && x.Status <= 299 {
+		wire, err := op.answers.Append(nil, x.Body)
+		if err == nil {
+			usable = true
+			record.UpstreamRequestID = plain(wire.Kept[0], 128)
+			answer.ProtoReflect().SetUnknown(wire.Wire)
+			if wire.DriftTotal > 0 {
+				s.onDrift(op.name, wire.Drift)
+			}
+			if record.Door == call.REST {
+				record.Answer = x.Body
+			}
+		}
+	}
+	outcome, failure := decide(op, x, usable)
+	record.Outcome = outcome
+	if failure == nil {
+		return nil
+	}
+	record.UpstreamRequestID = failure.RequestID
+	for _, secret := range secrets {
+		if len(secret) > 3 { // a shorter one is no secret, and would cut words apart
+			failure.Message = strings.ReplaceAll(failure.Message, secret, "…")
+		}
+	}
+	return failure
+}
+
+func refuse(ctx context.Context, err *apierror.Error) error {
+	recordOf(ctx).Outcome = call.Refused
+	return err
+}
+
+// recordOf returns the call's record, or a stray one where the service is called outside the chain.
+func recordOf(ctx context.Context) *call.Call {
+	if record := call.FromContext(ctx); record != nil {
+		return record
+	}
+	return &call.Call{}
+}
+
+// mayHaveLeft lets the outcome of a call with an effect stand as unknown until settle knows better, so that whatever
+// goes wrong in between is told as such.
+func mayHaveLeft(ctx context.Context) {
+	recordOf(ctx).Outcome = call.Unknown
+}

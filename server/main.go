@@ -1,0 +1,107 @@
+// Command recoverycodesd serves Stytch's B2B recovery-code operations over gRPC and REST, and holds the one Stytch
+// credential so that no caller needs to.
+//
+// This package builds the house out of server/internal and decides nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"recoverycodes.internal/server/internal/config"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// After the first signal the default is back: a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "recoverycodesd:", err)
+	}
+	os.Exit(exitCode(err))
+}
+
+// usageError is a mistake in the settings; it ends the process with 2, as a shell expects.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		return 2
+	default:
+		return 1
+	}
+}
+
+const usage = `recoverycodesd serves Stytch's B2B recovery codes over gRPC and REST.
+
+  recoverycodesd serve     serve; --sandbox needs no Stytch account
+  recoverycodesd sandbox   serve an emulated Stytch alone, for tests
+  recoverycodesd version   print the version
+
+Each command has --help.
+`
+
+// run is the whole program but for the signals and the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	command := ""
+	if len(args) > 0 {
+		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "serve":
+		cfg, err := config.ParseServe(args, getenv)
+		if err != nil {
+			return misused(err, stdout, "serve", config.ServeSettings())
+		}
+		return serve(ctx, cfg, stderr)
+	case "sandbox":
+		cfg, err := config.ParseSandbox(args, getenv)
+		if err != nil {
+			return misused(err, stdout, "sandbox", config.SandboxSettings())
+		}
+		return serveSandbox(ctx, cfg, stderr)
+	case "version":
+		_, err := fmt.Fprintln(stdout, version())
+		return err
+	case "help", "-h", "-help", "--help":
+		_, err := io.WriteString(stdout, usage)
+		return err
+	case "":
+		return usageError{errors.New("no command; try --help")}
+	default:
+		return usageError{fmt.Errorf("no command %q; try --help", command)}
+	}
+}
+
+// misused answers a request for help with the table of settings, and reports anything else as a mistake of usage.
+func misused(err error, stdout io.Writer, command string, settings []config.Setting) error {
+	if !errors.Is(err, flag.ErrHelp) {
+		return usageError{err}
+	}
+	if _, err := fmt.Fprintf(stdout, "recoverycodesd %s: a flag wins over its environment variable.\n\n", command); err != nil {
+		return err
+	}
+	return config.Help(stdout, settings)
+}
+
+// version is what the build knows of itself.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"recoverycodes.internal/server/internal/config"
+	"recoverycodes.internal/server/internal/sandbox"
+	"recoverycodes.internal/server/internal/stytch"
+	"recoverycodes.internal/server/internal/telemetry"
+)
+
+// maxAnswer bounds an upstream answer. It is above what a gRPC client accepts (4 MB), so that the transcoder, which
+// knows what can be left out, decides what to do with a large one.
+const maxAnswer = 8 << 20
+
+// serve runs the server until ctx ends or one of its parts fails, then takes it down in order.
+func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
+	log, err := telemetry.NewLogger(stderr, cfg.LogFormat, cfg.LogLevel)
+	if err != nil {
+		return usageError{err}
+	}
+	parts, partsFailed := errgroup.WithContext(context.WithoutCancel(ctx))
+
+	upstream := stytch.Config{
+		BaseURL: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: cfg.Secret,
+		UserAgent:      "recoverycodesd/" + version(),
+		ConnectTimeout: cfg.ConnectTimeout, HeaderTimeout: cfg.HeaderTimeout, Timeout: cfg.UpstreamTimeout,
+		MaxAnswerBytes: maxAnswer,
+	}
+	// The sandbox goes last, after every call to it has ended.
+	endSandbox := func() {}
+	if cfg.Sandbox {
+		endSandbox, err = startSandbox(parts, &upstream)
+		if err != nil {
+			return err
+		}
+		log.Info("an emulated Stytch answers; nothing leaves this machine")
+	} else {
+		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes of this Stytch project " +
+			"(--insecure-allow-any-caller)")
+	}
+	defer endSandbox()
+
+	h, err := build(cfg, upstream, log)
+	if err != nil {
+		return err
+	}
+	h.start(parts)
+	log.Info("serving",
+		zap.Stringer("grpc", h.grpcListener.Addr()),
+		zap.Stringer("http", h.httpListener.Addr()),
+		zap.Stringer("admin", h.adminListener.Addr()),
+		zap.String("version", version()))
+
+	select {
+	case <-ctx.Done():
+		log.Info("stopping")
+	case <-partsFailed.Done():
+		log.Error("a part of the server failed; stopping")
+	}
+	h.stop(context.WithoutCancel(ctx), cfg.DrainTimeout, cfg.UpstreamTimeout)
+	endSandbox()
+	err = parts.Wait()
+	log.Info("stopped")
+	_ = log.Sync() // a terminal or pipe cannot be synced, and says so
+	return err
+}
+
+// startSandbox runs the emulated Stytch on a port of its own and points the upstream there.
+func startSandbox(parts *errgroup.Group, upstream *stytch.Config) (end func(), err error) {
+	emulated, err := sandbox.New(sandbox.Options{})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback listener binds at once
+	if err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
+	upstream.BaseURL = &url.URL{Scheme: "http", Host: listener.Addr().String()}
+	upstream.ProjectID, upstream.Secret = sandbox.ProjectID, sandbox.Secret
+	ctx, end := context.WithCancel(context.Background())
+	parts.Go(func() error { return emulated.Serve(ctx, listener) })
+	return end, nil
+}
+
+// serveSandbox runs the emulated Stytch alone.
+func serveSandbox(ctx context.Context, cfg *config.Sandbox, stderr io.Writer) error {
+	emulated, err := sandbox.New(sandbox.Options{})
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if _, err := fmt.Fprintf(stderr, "an emulated Stytch answers at http://%s\nproject id  %s\nsecret      %s\n",
+		listener.Addr(), sandbox.ProjectID, sandbox.Secret); err != nil {
+		return err
+	}
+	return emulated.Serve(ctx, listener)
+}
+
+// ended is the end of an HTTP server's Serve: being shut down is how it is meant to end.
+func ended(err error) error {
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// within bounds one step of the way down, so that no step can hold up the next for ever.
+func within(ctx context.Context, limit time.Duration, step func(context.Context)) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	step(ctx)
+}
