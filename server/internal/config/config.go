@@ -1,0 +1,165 @@
+// Package config declares every setting of the server once, and turns arguments and environment into values. Wrong
+// settings are reported all together, by name. It reads files that settings name and nothing else: the environment
+// comes in as a function.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Serve is what `recoverycodesd serve` runs by.
+type Serve struct {
+	GRPCListen, HTTPListen, AdminListen string
+
+	// Sandbox puts an emulated Stytch behind the server. The fields of the upstream are then empty.
+	Sandbox bool
+
+	ProjectID, Secret string
+	BaseURL           *url.URL
+
+	AllowAnyCaller bool
+
+	ConnectTimeout, HeaderTimeout, UpstreamTimeout time.Duration
+	DrainTimeout                                   time.Duration
+
+	LogLevel, LogFormat string
+
+	secretFile, baseURL string
+}
+
+// settings binds every setting of serve to its field.
+func (c *Serve) settings() []Setting {
+	projectID := text(&c.ProjectID, "stytch-project-id", "", "The Stytch project id.")
+	projectID.Env = "STYTCH_PROJECT_ID"
+	secret := text(&c.Secret, "", "", "The project's secret. Not a flag, since arguments are public on a machine.")
+	secret.Env = "STYTCH_SECRET"
+	secretFile := text(&c.secretFile, "stytch-secret-file", "", "A file that holds the secret, instead of STYTCH_SECRET.")
+	secretFile.Env = "STYTCH_SECRET_FILE"
+	baseURL := text(&c.baseURL, "stytch-base-url", "",
+		"Stytch's address; by default api.stytch.com for project-live- ids, else test.stytch.com. http:// only to loopback.")
+	baseURL.Env = "STYTCH_BASE_URL"
+	return []Setting{
+		address(&c.GRPCListen, "grpc-listen", "127.0.0.1:50051", "Where gRPC is served."),
+		address(&c.HTTPListen, "http-listen", "127.0.0.1:8080", "Where REST is served."),
+		address(&c.AdminListen, "admin-listen", "127.0.0.1:9464", "Where health and metrics are served, for operators only."),
+		boolean(&c.Sandbox, "sandbox", "Serve an emulated Stytch; the STYTCH_ settings are then ignored."),
+		projectID,
+		secret,
+		secretFile,
+		baseURL,
+		boolean(&c.AllowAnyCaller, "insecure-allow-any-caller",
+			"Serve a real project to whoever reaches the ports. Required for that until callers can be told apart."),
+		duration(&c.ConnectTimeout, "upstream-connect-timeout", "5s", "For a connection to Stytch, and again for its TLS handshake."),
+		duration(&c.HeaderTimeout, "upstream-header-timeout", "31s", "From a request's last byte to the header of its answer."),
+		duration(&c.UpstreamTimeout, "upstream-timeout", "31s", "For a whole exchange with Stytch, whose own limit is 30 s."),
+		duration(&c.DrainTimeout, "drain-timeout", "10s",
+			"For open calls when stopping, before connections are cut. Recover and Rotate calls already sent are waited for "+
+				"longer, up to the upstream timeout."),
+		oneOf(&c.LogLevel, "log-level", "info", "The lowest level that is logged", "debug", "info", "warn", "error"),
+		oneOf(&c.LogFormat, "log-format", "json", "The form of the log on standard error", "json", "console"),
+	}
+}
+
+// ServeSettings returns the settings of serve, for --help and for the test that holds the README to them.
+func ServeSettings() []Setting { return new(Serve).settings() }
+
+// ParseServe reads the settings of serve. The error joins everything that is wrong; it is flag.ErrHelp when help was
+// asked for.
+func ParseServe(args []string, getenv func(string) string) (*Serve, error) {
+	c := &Serve{}
+	errs := parse(c.settings(), args, getenv)
+	errs = append(errs, c.upstream()...)
+	return c, errors.Join(errs...)
+}
+
+// upstream checks the settings that depend on each other and fills in the base URL.
+func (c *Serve) upstream() (errs []error) {
+	if c.Sandbox {
+		// Credentials that happen to stand in the environment are not used: nothing goes to the real Stytch.
+		c.ProjectID, c.Secret = "", ""
+		return nil
+	}
+	if c.ProjectID == "" {
+		errs = append(errs, errors.New("STYTCH_PROJECT_ID: is required (or --sandbox)"))
+	} else if strings.ContainsAny(c.ProjectID, ": \t\r\n") {
+		errs = append(errs, errors.New("STYTCH_PROJECT_ID: holds a character that no project id has"))
+	}
+	switch {
+	case c.Secret != "" && c.secretFile != "":
+		errs = append(errs, errors.New("STYTCH_SECRET_FILE: give this or STYTCH_SECRET, not both"))
+	case c.secretFile != "":
+		secret, err := readSecret(c.secretFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("STYTCH_SECRET_FILE: %w", err))
+		}
+		c.Secret = secret
+	case c.Secret == "":
+		errs = append(errs, errors.New("STYTCH_SECRET: is required, or STYTCH_SECRET_FILE (or --sandbox)"))
+	}
+	base, err := webAddress(cmp.Or(c.baseURL, defaultBaseURL(c.ProjectID)))
+	if err != nil {
+		errs = append(errs, fmt.Errorf("STYTCH_BASE_URL: %w", err))
+	}
+	c.BaseURL = base
+	if !c.AllowAnyCaller {
+		errs = append(errs, errors.New("--insecure-allow-any-caller: is required to serve a real project, "+
+			"because this version cannot tell callers apart: whoever reaches its ports can take over accounts"))
+	}
+	return errs
+}
+
+func defaultBaseURL(projectID string) string {
+	if strings.HasPrefix(projectID, "project-live-") {
+		return "https://api.stytch.com"
+	}
+	return "https://test.stytch.com"
+}
+
+// webAddress is an absolute URL without credentials, query or fragment.
+func webAddress(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return nil, errors.New("want an address such as https://test.stytch.com")
+	case u.Scheme == "http" && !loopback(u.Hostname()):
+		return nil, errors.New("http:// is for loopback only, since the secret goes with every request")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("want https://")
+	}
+	return u, nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// Sandbox is what `recoverycodesd sandbox` runs by.
+type Sandbox struct {
+	Listen              string
+	LogLevel, LogFormat string
+}
+
+func (c *Sandbox) settings() []Setting {
+	listen := address(&c.Listen, "listen", "127.0.0.1:8090", "Where the emulated Stytch is served.")
+	listen.Env = "RECOVERYCODES_SANDBOX_LISTEN"
+	return []Setting{listen}
+}
+
+// SandboxSettings returns the settings of sandbox.
+func SandboxSettings() []Setting { return new(Sandbox).settings() }
+
+// ParseSandbox reads the settings of sandbox, like ParseServe.
+func ParseSandbox(args []string, getenv func(string) string) (*Sandbox, error) {
+	c := &Sandbox{}
+	return c, errors.Join(parse(c.settings(), args, getenv)...)
+}
