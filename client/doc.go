@@ -22,6 +22,8 @@
 //     treat it as unknown. There is one exception: if no connection ever took
 //     the call, which [grpc.Peer] shows by leaving the peer's address nil,
 //     nothing was sent.
+//   - The code INTERNAL with the reason INTERNAL: a defect of the service, at
+//     whatever moment of the call. Treat it as unknown.
 //   - Any other error: the call was refused and changed nothing. The same
 //     request is likely to be refused again, and a wrong code counts against
 //     the member's attempts.

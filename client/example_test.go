@@ -105,7 +105,7 @@ func Example_errors() {
 		fmt.Println("recovered")
 	case reason(err) == "NOT_SENT":
 		fmt.Println("nothing was sent: safe to try again")
-	case slices.Contains([]string{"OUTCOME_UNKNOWN", "ANSWER_LOST", ""}, reason(err)):
+	case slices.Contains([]string{"OUTCOME_UNKNOWN", "ANSWER_LOST", "INTERNAL", ""}, reason(err)):
 		resp, err := c.Get(ctx, &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member})
 		if err != nil {
 			fmt.Println(err)

@@ -81,10 +81,11 @@ func (e *callError) exitCode() exitCode {
 		codes.FailedPrecondition, codes.OutOfRange, codes.Unimplemented, codes.Unauthenticated:
 		return exitFailed
 	case codes.Internal, codes.ResourceExhausted:
-		// Said by the service, with its reason, these are refusals. Without a
-		// reason they come from this side's gRPC or from a proxy, which know
-		// only that no answer arrived.
-		if info != nil {
+		// Said with a reason, these are refusals, but for a defect of the
+		// service, which may strike at any moment of a call. Without a reason
+		// they come from this side's gRPC or from a proxy, which know only that
+		// no answer arrived.
+		if info != nil && info.GetReason() != "INTERNAL" {
 			return exitFailed
 		}
 		return exitUnknown

@@ -45,7 +45,8 @@ func TestExitCodesOfErrors(t *testing.T) {
 		{"no permission", codes.PermissionDenied, nil, exitFailed, exitFailed},
 		{"old server", codes.Unimplemented, nil, exitFailed, exitFailed},
 		{"locked member", codes.ResourceExhausted, reason(upstreamDomain, "USER_LOCK_LIMIT_REACHED"), exitFailed, exitFailed},
-		{"the service's own credentials", codes.Internal, reason(upstreamDomain, "UNAUTHORIZED_CREDENTIALS"), exitFailed, exitFailed},
+		{"the service's own credentials", codes.Internal, reason(ownDomain, "UPSTREAM_CREDENTIALS"), exitFailed, exitFailed},
+		{"a defect of the service", codes.Internal, reason(ownDomain, "INTERNAL"), exitFailed, exitUnknown},
 		{"shed", codes.Unavailable, reason(ownDomain, "NOT_SENT"), exitNotSent, exitNotSent},
 		{"shed by a limit", codes.ResourceExhausted, reason(ownDomain, "NOT_SENT"), exitNotSent, exitNotSent},
 		{"unknown", codes.Unknown, reason(ownDomain, "OUTCOME_UNKNOWN"), exitFailed, exitUnknown},
@@ -85,12 +86,14 @@ func TestExitCodesOfErrors(t *testing.T) {
 	}
 }
 
+// hang is a handler that ends with its call.
+func hang(ctx context.Context) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
 // What gRPC says of a connection depends on whether a call was on it.
 func TestExitCodesOfBrokenConnections(t *testing.T) {
-	hang := func(ctx context.Context) error {
-		<-ctx.Done()
-		return ctx.Err()
-	}
 	tests := []struct {
 		name        string
 		server      func(t *testing.T) string
@@ -103,9 +106,6 @@ func TestExitCodesOfBrokenConnections(t *testing.T) {
 			return srv.Addr
 		}, "10s", exitNotSent, exitNotSent},
 		{"nobody answers before the deadline", silence, "100ms", exitNotSent, exitNotSent},
-		{"the deadline ends the call", func(t *testing.T) string {
-			return servicetest.Start(t, servicetest.Failing(hang)).Addr
-		}, "2s", exitNotSent, exitUnknown},
 		{"the connection is cut during the call", func(t *testing.T) string {
 			var srv *servicetest.Server
 			ready := make(chan struct{})
@@ -131,18 +131,32 @@ func TestExitCodesOfBrokenConnections(t *testing.T) {
 	}
 }
 
-func TestInterruptedDuringTheCall(t *testing.T) {
-	ctx, interrupt := context.WithCancel(t.Context())
-	addr := servicetest.Start(t, servicetest.Failing(func(ctx context.Context) error {
-		interrupt()
-		<-ctx.Done()
-		return ctx.Err()
-	})).Addr
-	var stderr strings.Builder
-	args := []string{"rotate", "o", "m", "--server", addr}
-	code := run(ctx, args, func(string) string { return "" }, strings.NewReader(""), io.Discard, &stderr)
-	if exitCode(code) != exitUnknown {
-		t.Errorf("exit code %d, want %d: %s", code, exitUnknown, stderr.String())
+func TestCallGivenUpOnThisSide(t *testing.T) {
+	tests := []struct {
+		name      string
+		interrupt bool
+		args      []string
+	}{
+		{"interrupted", true, nil},
+		{"deadline", false, []string{"--timeout", "2s"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, interrupt := context.WithCancel(t.Context())
+			defer interrupt()
+			addr := servicetest.Start(t, servicetest.Failing(func(ctx context.Context) error {
+				if tt.interrupt {
+					interrupt()
+				}
+				return hang(ctx)
+			})).Addr
+			var stderr strings.Builder
+			args := append([]string{"rotate", "o", "m", "--server", addr}, tt.args...)
+			code := run(ctx, args, func(string) string { return "" }, strings.NewReader(""), io.Discard, &stderr)
+			if exitCode(code) != exitUnknown {
+				t.Errorf("exit code %d, want %d: %s", code, exitUnknown, stderr.String())
+			}
+		})
 	}
 }
 
