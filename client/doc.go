@@ -13,9 +13,9 @@
 //
 //   - The reason NOT_SENT in the error's ErrorInfo: nothing left the service.
 //     Trying again is safe.
-//   - The code UNKNOWN, with the reason OUTCOME_UNKNOWN or ANSWER_LOST: the
-//     call was on its way, and whether it took effect is not known (for
-//     ANSWER_LOST it did, but its answer is gone). Do not repeat it.
+//   - The code UNKNOWN, as a rule with the reason OUTCOME_UNKNOWN or
+//     ANSWER_LOST: the call was on its way, and whether it took effect is not
+//     known (for ANSWER_LOST it did, but its answer is gone). Do not repeat it.
 //   - CANCELLED, DEADLINE_EXCEEDED or UNAVAILABLE for any other reason, and
 //     INTERNAL or RESOURCE_EXHAUSTED without an ErrorInfo: this was made on the
 //     way, by gRPC on this side or by a proxy. The call may have passed, so
