@@ -1,0 +1,174 @@
+// Package daemon builds recoverycodesd and runs it for tests as an operator would: a process with settings and a log.
+// It knows the command's name, its settings and its log lines, and nothing of its insides.
+package daemon
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// startLimit is far above what a start takes, for machines that are busy with other things.
+const startLimit = 30 * time.Second
+
+// stopLimit is above the longest that a daemon may take to stop: its drain and what the upstream may take.
+const stopLimit = 60 * time.Second
+
+var build = sync.OnceValues(func() (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("daemon: no source path; was the test built with -trimpath?")
+	}
+	dir, err := os.MkdirTemp("", "recoverycodesd")
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "recoverycodesd")
+	args := []string{"build", "-o", binary}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	command := exec.Command("go", append(args, "./server")...)
+	command.Dir = filepath.Join(filepath.Dir(file), "..", "..")
+	if out, err := command.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("daemon: go build: %w\n%s", err, out)
+	}
+	return binary, nil
+})
+
+// Binary returns the path of the built command. It is built once in a test process.
+func Binary(t testing.TB) string {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+// Remove deletes what Binary built. Call it at the end of TestMain.
+func Remove() {
+	if binary, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(binary))
+	}
+}
+
+// Daemon is a running server.
+type Daemon struct {
+	GRPC, HTTP, Admin string // addresses, host:port
+
+	command *exec.Cmd
+	exited  chan error
+
+	mu  sync.Mutex
+	log bytes.Buffer
+}
+
+// Start runs `recoverycodesd serve` on free ports of loopback with more arguments and an environment of its own, waits
+// until it serves, and stops it when the test ends.
+func Start(t testing.TB, env []string, args ...string) *Daemon {
+	t.Helper()
+	args = slices.Concat([]string{"serve", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args)
+	d := &Daemon{command: exec.Command(Binary(t), args...), exited: make(chan error, 1)}
+	d.command.Env = env
+	if env == nil {
+		d.command.Env = []string{} // nil would be the environment of the test
+	}
+	stderr, err := d.command.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	serving := make(chan struct{})
+	go d.follow(stderr, serving)
+	t.Cleanup(func() {
+		_ = d.command.Process.Kill()
+		<-d.exited
+	})
+	select {
+	case <-serving:
+	case err := <-d.exited:
+		d.exited <- err
+		t.Fatalf("the daemon ended: %v\n%s", err, d.Log())
+	case <-time.After(startLimit):
+		t.Fatalf("the daemon does not serve:\n%s", d.Log())
+	}
+	return d
+}
+
+// follow keeps the log, reads the addresses out of it, and reaps the process at its end.
+func (d *Daemon) follow(stderr io.Reader, serving chan<- struct{}) {
+	lines := bufio.NewScanner(stderr)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		d.mu.Lock()
+		d.log.Write(lines.Bytes())
+		d.log.WriteByte('\n')
+		d.mu.Unlock()
+		var line struct{ Message, GRPC, HTTP, Admin string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "serving" {
+			d.GRPC, d.HTTP, d.Admin = line.GRPC, line.HTTP, line.Admin
+			close(serving)
+		}
+	}
+	d.exited <- d.command.Wait()
+}
+
+// Log returns what the daemon has written so far.
+func (d *Daemon) Log() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.log.String()
+}
+
+// Signal sends a signal to the process.
+func (d *Daemon) Signal(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	if err := d.command.Process.Signal(signal); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Interrupt sends SIGTERM once more, whether or not the process is still there.
+func (d *Daemon) Interrupt() { _ = d.command.Process.Signal(syscall.SIGTERM) }
+
+// Wait waits for the process to end and returns its exit code.
+func (d *Daemon) Wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case err := <-d.exited:
+		d.exited <- err
+		return d.command.ProcessState.ExitCode()
+	case <-time.After(stopLimit):
+		t.Fatalf("the daemon does not end:\n%s", d.Log())
+		return -1
+	}
+}
+
+// Dial returns a plain connection to the gRPC door, without retries, closed when the test ends.
+func (d *Daemon) Dial(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient(d.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}

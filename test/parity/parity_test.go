@@ -1,0 +1,392 @@
+// Package parity runs the same cases through both doors of a running server, and holds the doors to the same verdict.
+package parity
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/test/daemon"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	daemon.Remove()
+	os.Exit(code)
+}
+
+// The sandbox's seed, as the README tells it.
+const (
+	organization = "organization-test-07971b06-ac8b-4cdb-9c15-63b17e653931"
+	slug         = "example-org"
+	member       = "member-test-32fc5024-9c09-4da3-bd2e-c9ce4da9375f"
+	code1        = "sand-b0xc-ode1"
+	code2        = "mill-7pon-d2ru"
+)
+
+// verdict is what a caller learns, in the words of both doors. The zero value is success.
+type verdict struct {
+	code    codes.Code
+	http    int
+	domain  string
+	reason  string   // REST: the error type, in lower case
+	message string   // a part of the text
+	fields  []string // gRPC: the violations; REST names them in the text
+}
+
+const (
+	ours    = "recoverycodes.internal"
+	stytchs = "stytch.com"
+)
+
+func invalid(fields ...string) verdict {
+	return verdict{code: codes.InvalidArgument, http: 400, domain: ours, reason: "INVALID_REQUEST", fields: fields}
+}
+
+// A step is one call and what is expected of it. The steps of a door run in order against one server, since a code
+// that was spent stays spent.
+type step struct {
+	name  string
+	call  proto.Message
+	want  verdict
+	check func(t *testing.T, answer proto.Message)
+}
+
+func steps() []step {
+	long := strings.Repeat("x", 129)
+	return []step{
+		{name: "Get lists the seeded codes", call: &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member},
+			check: func(t *testing.T, answer proto.Message) {
+				got := answer.(*recoverycodesv1.GetResponse)
+				if len(got.GetRecoveryCodes()) != 10 || got.GetRecoveryCodes()[0] != code1 || got.GetRequestId() == "" ||
+					got.GetStatusCode() != 200 || got.GetMember().GetMemberId() != member || got.GetOrganization().GetOrganizationSlug() != slug {
+					t.Errorf("%v", got)
+				}
+			}},
+		{name: "Get by slug", call: &recoverycodesv1.GetRequest{OrganizationId: slug, MemberId: member}},
+		{name: "Recover spends a code and mints a session",
+			call: &recoverycodesv1.RecoverRequest{
+				OrganizationId: organization, MemberId: member, RecoveryCode: code1, SessionDurationMinutes: proto.Int32(30),
+				SessionCustomClaims: claims(map[string]any{"kept": "yes", "gone": nil}),
+			},
+			check: func(t *testing.T, answer proto.Message) {
+				got := answer.(*recoverycodesv1.RecoverResponse)
+				session := got.GetMemberSession()
+				if got.GetSessionToken() == "" || got.GetSessionJwt() == "" || got.GetRecoveryCodesRemaining() != 9 {
+					t.Errorf("token %d bytes, JWT %d bytes, %d codes remain", len(got.GetSessionToken()), len(got.GetSessionJwt()), got.GetRecoveryCodesRemaining())
+				}
+				if life := session.GetExpiresAt().AsTime().Sub(session.GetStartedAt().AsTime()); life != 30*time.Minute {
+					t.Errorf("the session lives %v", life)
+				}
+				if m := session.GetCustomClaims().AsMap(); len(m) != 1 || m["kept"] != "yes" {
+					t.Errorf("claims %v", m)
+				}
+				factors := session.GetAuthenticationFactors()
+				if len(factors) == 0 || factors[len(factors)-1].GetType() != "recovery_codes" || factors[len(factors)-1].GetSequenceOrder() == "" {
+					t.Errorf("factors %v", factors)
+				}
+			}},
+		{name: "a code is spent once",
+			call: &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: code1},
+			want: verdict{codes.Unauthenticated, 401, stytchs, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE", "", nil}},
+		{name: "Rotate voids and mints", call: &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: member},
+			check: func(t *testing.T, answer proto.Message) {
+				got := answer.(*recoverycodesv1.RotateResponse).GetRecoveryCodes()
+				if len(got) != 10 || slices.Contains(got, code2) {
+					t.Errorf("%d codes, an old one among them: %v", len(got), slices.Contains(got, code2))
+				}
+			}},
+		{name: "a code that was voided",
+			call: &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: code2},
+			want: verdict{codes.Unauthenticated, 401, stytchs, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE", "", nil}},
+		{name: "no such organization", call: &recoverycodesv1.GetRequest{OrganizationId: "organization-test-none", MemberId: member},
+			want: verdict{codes.NotFound, 404, stytchs, "ORGANIZATION_NOT_FOUND", "", nil}},
+		{name: "no such member", call: &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: "member-test-none"},
+			want: verdict{codes.NotFound, 404, stytchs, "MEMBER_NOT_FOUND", "", nil}},
+		{name: "no such session",
+			call: &recoverycodesv1.RecoverRequest{
+				OrganizationId: organization, MemberId: member, RecoveryCode: "any-code", SessionToken: proto.String("none"),
+			},
+			want: verdict{codes.NotFound, 404, stytchs, "SESSION_NOT_FOUND", "", nil}},
+
+		{name: "nothing given", call: &recoverycodesv1.RecoverRequest{}, want: invalid("organization_id", "member_id", "recovery_code")},
+		{name: "Rotate without ids", call: &recoverycodesv1.RotateRequest{}, want: invalid("organization_id", "member_id")},
+		{name: "ids that are path segments", call: &recoverycodesv1.RotateRequest{OrganizationId: ".", MemberId: ".."}, want: invalid("organization_id", "member_id")},
+		{name: "ids that leave their segment", call: &recoverycodesv1.GetRequest{OrganizationId: "a/b", MemberId: "%2e%2e"}, want: invalid("organization_id", "member_id")},
+		{name: "ids with control characters", call: &recoverycodesv1.GetRequest{OrganizationId: "a\x00", MemberId: "b\r\nX: y"}, want: invalid("organization_id", "member_id")},
+		{name: "ids that are too long", call: &recoverycodesv1.GetRequest{OrganizationId: long, MemberId: long}, want: invalid("organization_id", "member_id")},
+		{name: "ids that look like others", call: &recoverycodesv1.GetRequest{OrganizationId: "example-org\u202e", MemberId: "mеmber"}, want: invalid("organization_id", "member_id")},
+		{name: "a session shorter than 5 minutes", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.SessionDurationMinutes = proto.Int32(4) }), want: invalid("session_duration_minutes")},
+		{name: "a session of no minutes", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.SessionDurationMinutes = proto.Int32(0) }), want: invalid("session_duration_minutes")},
+		{name: "a session longer than 527040 minutes", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.SessionDurationMinutes = proto.Int32(527041) }), want: invalid("session_duration_minutes")},
+		{name: "claims over 4 KB", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) {
+			r.SessionCustomClaims = claims(map[string]any{"a": strings.Repeat("x", 4<<10-7)}) // {"a":"…"} takes 8 more
+		}), want: invalid("session_custom_claims")},
+		{name: "a reserved claim", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.SessionCustomClaims = claims(map[string]any{"iss": "me"}) }), want: invalid("session_custom_claims.iss")},
+		{name: "a code of 1 MB", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.RecoveryCode = strings.Repeat("x", 1<<20) }), want: invalid("recovery_code")},
+	}
+}
+
+func recoverWith(change func(*recoverycodesv1.RecoverRequest)) *recoverycodesv1.RecoverRequest {
+	r := &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: "any-code"}
+	change(r)
+	return r
+}
+
+func claims(m map[string]any) *structpb.Struct {
+	s, err := structpb.NewStruct(m)
+	if err != nil {
+		panic(err) // a case of this file is wrong
+	}
+	return s
+}
+
+// TestBothDoors runs the steps through each door, on a server of its own.
+func TestBothDoors(t *testing.T) {
+	for name, through := range map[string]func(*testing.T, *daemon.Daemon, proto.Message) (proto.Message, verdict){
+		"gRPC": throughGRPC, "REST": throughREST,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := daemon.Start(t, nil, "--sandbox")
+			for _, step := range steps() {
+				t.Run(step.name, func(t *testing.T) {
+					answer, got := through(t, d, step.call)
+					step.compare(t, got, name == "REST")
+					if step.check != nil && !t.Failed() {
+						step.check(t, answer)
+					}
+				})
+			}
+		})
+	}
+}
+
+func (s *step) compare(t *testing.T, got verdict, rest bool) {
+	t.Helper()
+	want := s.want
+	if rest {
+		for _, field := range want.fields {
+			if !strings.Contains(got.message, field+": ") {
+				t.Errorf("the text does not name %s: %s", field, got.message)
+			}
+		}
+		want.code, want.domain, want.fields = got.code, got.domain, nil
+	} else {
+		want.http = got.http
+	}
+	if got.code != want.code || got.http != want.http || got.domain != want.domain || got.reason != want.reason ||
+		!strings.Contains(got.message, want.message) || !slices.Equal(got.fields, want.fields) {
+		t.Errorf("\ngot  %+v\nwant %+v", got, want)
+	}
+}
+
+// rpc is the name of the RPC that takes a request, and an empty answer of it.
+func rpc(request proto.Message) (string, proto.Message) {
+	switch request.(type) {
+	case *recoverycodesv1.GetRequest:
+		return "Get", &recoverycodesv1.GetResponse{}
+	case *recoverycodesv1.RecoverRequest:
+		return "Recover", &recoverycodesv1.RecoverResponse{}
+	default:
+		return "Rotate", &recoverycodesv1.RotateResponse{}
+	}
+}
+
+func throughGRPC(t *testing.T, d *daemon.Daemon, request proto.Message) (proto.Message, verdict) {
+	t.Helper()
+	method, answer := rpc(request)
+	err := d.Dial(t).Invoke(t.Context(), "/stytch.b2b.recoverycodes.v1.RecoveryCodesService/"+method, request, answer)
+	return answer, verdictOf(t, err)
+}
+
+func verdictOf(t *testing.T, err error) verdict {
+	t.Helper()
+	if err == nil {
+		return verdict{}
+	}
+	st := status.Convert(err)
+	v := verdict{code: st.Code(), message: st.Message()}
+	for _, detail := range st.Details() {
+		switch detail := detail.(type) {
+		case *errdetails.ErrorInfo:
+			v.domain, v.reason = detail.GetDomain(), detail.GetReason()
+			if detail.GetMetadata()["request_id"] == "" {
+				t.Error("no request id in ErrorInfo")
+			}
+		case *errdetails.BadRequest:
+			for _, violation := range detail.GetFieldViolations() {
+				v.fields = append(v.fields, violation.GetField())
+			}
+		}
+	}
+	return v
+}
+
+func throughREST(t *testing.T, d *daemon.Daemon, request proto.Message) (proto.Message, verdict) {
+	t.Helper()
+	method, answer := rpc(request)
+	resp, text := send(t, d, method, request)
+	if got := resp.Header.Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control %q", got)
+	}
+	if resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("headers %v", resp.Header)
+	}
+	if resp.StatusCode == http.StatusOK {
+		if err := protojson.Unmarshal(text, answer); err != nil {
+			t.Fatal(err)
+		}
+		return answer, verdict{}
+	}
+	var body map[string]any
+	if err := json.Unmarshal(text, &body); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	for _, field := range []string{"request_id", "error_type", "error_message", "error_url"} {
+		if s, _ := body[field].(string); s == "" {
+			t.Errorf("no %s in %s", field, text)
+		}
+	}
+	if len(body) != 5 || body["status_code"] != float64(resp.StatusCode) {
+		t.Errorf("status %d, body %s", resp.StatusCode, text)
+	}
+	errorType, _ := body["error_type"].(string)
+	message, _ := body["error_message"].(string)
+	return nil, verdict{http: resp.StatusCode, reason: strings.ToUpper(errorType), message: message}
+}
+
+func send(t *testing.T, d *daemon.Daemon, method string, request proto.Message) (*http.Response, []byte) {
+	t.Helper()
+	address := "http://" + d.HTTP + "/v1/b2b/recovery_codes/"
+	verb, body := http.MethodPost, []byte(nil)
+	if get, ok := request.(*recoverycodesv1.GetRequest); ok {
+		verb = http.MethodGet
+		address += url.PathEscape(get.GetOrganizationId()) + "/" + url.PathEscape(get.GetMemberId())
+	} else {
+		address += strings.ToLower(method)
+		var err error
+		if body, err = (protojson.MarshalOptions{UseProtoNames: true}).Marshal(request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), verb, address, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, text
+}
+
+// TestEveryRPCHasAStep keeps the table complete when the service grows.
+func TestEveryRPCHasAStep(t *testing.T) {
+	methods := recoverycodesv1.File_stytch_b2b_recoverycodes_v1_recovery_codes_proto.Services().ByName("RecoveryCodesService").Methods()
+	for i := range methods.Len() {
+		input := methods.Get(i).Input().FullName()
+		if !slices.ContainsFunc(steps(), func(s step) bool { return nameOf(s.call) == input && s.want.code == codes.OK }) ||
+			!slices.ContainsFunc(steps(), func(s step) bool { return nameOf(s.call) == input && s.want.code != codes.OK }) {
+			t.Errorf("%s: no success or no refusal in the table", methods.Get(i).Name())
+		}
+	}
+}
+
+func nameOf(m proto.Message) protoreflect.FullName { return m.ProtoReflect().Descriptor().FullName() }
+
+// TestOneLineForEachCallThroughEitherDoor holds the access log to one line a call, with what an operator looks for and
+// nothing that is a secret.
+func TestOneLineForEachCallThroughEitherDoor(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox")
+	calls := 0
+	var secrets []string
+	for _, step := range steps() {
+		for _, through := range []func(*testing.T, *daemon.Daemon, proto.Message) (proto.Message, verdict){throughGRPC, throughREST} {
+			answer, _ := through(t, d, step.call)
+			calls++
+			if recovered, ok := answer.(*recoverycodesv1.RecoverResponse); ok && recovered.GetSessionToken() != "" {
+				secrets = append(secrets, recovered.GetSessionToken(), recovered.GetSessionJwt())
+			}
+			if listed, ok := answer.(interface{ GetRecoveryCodes() []string }); ok {
+				secrets = append(secrets, listed.GetRecoveryCodes()...)
+			}
+		}
+	}
+	d.Signal(t, stopSignal)
+	if code := d.Wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	lines := 0
+	for line := range strings.Lines(d.Log()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if entry["message"] != "call" {
+			continue
+		}
+		lines++
+		for _, key := range []string{"method", "door", "code", "duration", "request_id"} {
+			if s, _ := entry[key].(string); s == "" {
+				t.Errorf("no %s: %s", key, line)
+			}
+		}
+		if id, _ := entry["stytch_request_id"].(string); entry["outcome"] == "done" && !regexp.MustCompile(`^request-id-test-`).MatchString(id) {
+			t.Errorf("no request id of Stytch's: %s", line)
+		}
+	}
+	if lines != calls {
+		t.Errorf("%d lines for %d calls", lines, calls)
+	}
+	if len(secrets) < 20 {
+		t.Errorf("only %d secrets to look for", len(secrets))
+	}
+	for _, secret := range append(secrets, "any-code", "secret-test-sandbox") {
+		if strings.Contains(d.Log(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+}
+
+func TestRequestIDIsKeptAndReturned(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox")
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.HTTP+"/v1/b2b/recovery_codes/"+slug+"/"+member, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Request-Id", "trace-1234")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if got := resp.Header.Values("X-Request-Id"); !slices.Equal(got, []string{"trace-1234"}) {
+		t.Errorf("returned %q", got)
+	}
+}

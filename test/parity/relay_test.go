@@ -1,0 +1,199 @@
+package parity
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/test/daemon"
+	"recoverycodes.internal/test/documents"
+)
+
+const stopSignal = syscall.SIGTERM
+
+// inFrontOf starts a server whose Stytch is the handler.
+func inFrontOf(t *testing.T, upstream http.HandlerFunc, args ...string) *daemon.Daemon {
+	t.Helper()
+	s := httptest.NewServer(upstream)
+	t.Cleanup(s.Close)
+	return daemon.Start(t, []string{
+		"STYTCH_PROJECT_ID=project-test-1", "STYTCH_SECRET=secret-test-relay", "STYTCH_BASE_URL=" + s.URL,
+	}, append(args, "--insecure-allow-any-caller")...)
+}
+
+// requests is one request of each RPC, with the document that the stub upstream answers it with.
+var requests = map[string]struct {
+	request  proto.Message
+	document []byte
+}{
+	"Get":     {&recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"}, documents.Get()},
+	"Recover": {&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "c"}, documents.Recover()},
+	"Rotate":  {&recoverycodesv1.RotateRequest{OrganizationId: "o", MemberId: "m"}, documents.Rotate()},
+}
+
+// TestAnswersAreTheUpstreams compares both doors with what the upstream sent: REST to the byte, gRPC member by member,
+// nulls aside.
+func TestAnswersAreTheUpstreams(t *testing.T) {
+	for method, c := range requests {
+		t.Run(method, func(t *testing.T) {
+			d := inFrontOf(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(c.document) })
+
+			resp, text := send(t, d, method, c.request)
+			if resp.StatusCode != http.StatusOK || !bytes.Equal(text, c.document) {
+				t.Errorf("status %d, REST answered\n%s", resp.StatusCode, text)
+			}
+
+			answer, got := throughGRPC(t, d, c.request)
+			if got.code != codes.OK {
+				t.Fatalf("%+v", got)
+			}
+			back, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(answer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var sent, received map[string]any
+			if err := json.Unmarshal(c.document, &sent); err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(back, &received); err != nil {
+				t.Fatal(err)
+			}
+			if n := compare(t, method, sent, received); n < 60 {
+				t.Errorf("only %d values were compared", n)
+			}
+		})
+	}
+}
+
+// compare walks what was sent and finds each of its values in what was received. It returns how many there were.
+func compare(t *testing.T, path string, sent, received any) int {
+	t.Helper()
+	switch sent := sent.(type) {
+	case nil:
+		return 0
+	case map[string]any:
+		n := 0
+		other, _ := received.(map[string]any)
+		for name, value := range sent {
+			n += compare(t, path+"."+name, value, other[name])
+		}
+		return n
+	case []any:
+		n := 0
+		other, _ := received.([]any)
+		if len(other) != len(sent) {
+			t.Errorf("%s: %d elements, want %d", path, len(other), len(sent))
+			return 0
+		}
+		for i, value := range sent {
+			n += compare(t, fmt.Sprintf("%s[%d]", path, i), value, other[i])
+		}
+		return n
+	default:
+		if diff := cmp.Diff(instant(sent), instant(received)); diff != "" {
+			t.Errorf("%s: %s", path, diff)
+		}
+		return 1
+	}
+}
+
+// instant makes a timestamp comparable: protojson writes the same instant with 0, 3, 6 or 9 digits.
+func instant(v any) any {
+	if text, ok := v.(string); ok {
+		if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+			return at.UTC()
+		}
+	}
+	return v
+}
+
+// TestClaimsReachTheUpstreamWithTheirNulls looks at what is sent through either door.
+func TestClaimsReachTheUpstreamWithTheirNulls(t *testing.T) {
+	bodies := make(chan string, 1)
+	d := inFrontOf(t, func(w http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		bodies <- string(text)
+		_, _ = w.Write(documents.Recover())
+	})
+	request := &recoverycodesv1.RecoverRequest{
+		OrganizationId: "o", MemberId: "m", RecoveryCode: " Ünverändert ",
+		SessionCustomClaims: claims(map[string]any{"gone": nil, "deep": []any{nil, map[string]any{"x": nil}}, "n": 0.5}),
+	}
+	const want = `{"organization_id":"o","member_id":"m","recovery_code":" Ünverändert ",` +
+		`"session_custom_claims":{"deep":[null,{"x":null}],"gone":null,"n":0.5}}`
+	throughGRPC(t, d, request)
+	if got := strings.TrimSpace(<-bodies); got != want {
+		t.Errorf("gRPC sent\n%s", got)
+	}
+	throughREST(t, d, request)
+	if got := strings.TrimSpace(<-bodies); got != want {
+		t.Errorf("REST sent\n%s", got)
+	}
+}
+
+// TestUpstreamFailures is the outcome table as a caller sees it through either door. The table of package
+// recoverycodes has every row; here stand those that differ in what a caller is told.
+func TestUpstreamFailures(t *testing.T) {
+	const notOurs = `{"status_code":%d,"request_id":"request-id-test-1","error_type":%q,"error_message":"The text.","error_url":"https://stytch.com/docs"}`
+	for _, test := range []struct {
+		name   string
+		status int
+		body   string
+		get    verdict
+		effect verdict
+	}{
+		{"Stytch's 404", 404, fmt.Sprintf(notOurs, 404, "member_not_found"),
+			verdict{codes.NotFound, 404, stytchs, "MEMBER_NOT_FOUND", "The text.", nil},
+			verdict{codes.NotFound, 404, stytchs, "MEMBER_NOT_FOUND", "The text.", nil}},
+		{"a type nobody knows", 409, fmt.Sprintf(notOurs, 409, "brand_new"),
+			verdict{codes.FailedPrecondition, 409, stytchs, "BRAND_NEW", "The text.", nil},
+			verdict{codes.FailedPrecondition, 409, stytchs, "BRAND_NEW", "The text.", nil}},
+		{"Stytch's 429", 429, fmt.Sprintf(notOurs, 429, "too_many_requests"),
+			verdict{codes.ResourceExhausted, 429, stytchs, "TOO_MANY_REQUESTS", "The text.", nil},
+			verdict{codes.ResourceExhausted, 429, stytchs, "TOO_MANY_REQUESTS", "The text.", nil}},
+		{"our credentials", 401, fmt.Sprintf(notOurs, 401, "unauthorized_credentials"),
+			verdict{codes.Internal, 500, ours, "UPSTREAM_CREDENTIALS", "", nil},
+			verdict{codes.Internal, 500, ours, "UPSTREAM_CREDENTIALS", "", nil}},
+		{"Stytch's 500", 500, fmt.Sprintf(notOurs, 500, "internal_server_error"),
+			verdict{codes.Unavailable, 502, ours, "UPSTREAM_FAILED", "", nil},
+			verdict{codes.Unknown, 500, ours, "OUTCOME_UNKNOWN", "", nil}},
+		{"HTML", 502, "<html>", verdict{codes.Unavailable, 502, ours, "UPSTREAM_FAILED", "", nil},
+			verdict{codes.Unknown, 500, ours, "OUTCOME_UNKNOWN", "", nil}},
+		{"a redirect", 302, "", verdict{codes.Unavailable, 502, ours, "UPSTREAM_FAILED", "", nil},
+			verdict{codes.Unknown, 500, ours, "OUTCOME_UNKNOWN", "", nil}},
+		{"a success that is no JSON", 200, "<html>", verdict{codes.Unavailable, 502, ours, "UPSTREAM_FAILED", "", nil},
+			verdict{codes.Unknown, 500, ours, "ANSWER_LOST", "", nil}},
+		{"a success that ends early", 200, `{"session_token":"s`, verdict{codes.Unavailable, 502, ours, "UPSTREAM_FAILED", "", nil},
+			verdict{codes.Unknown, 500, ours, "ANSWER_LOST", "", nil}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := inFrontOf(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(test.status)
+				_, _ = io.WriteString(w, test.body)
+			})
+			for method, c := range requests {
+				s := step{want: test.effect}
+				if method == "Get" {
+					s.want = test.get
+				}
+				_, got := throughGRPC(t, d, c.request)
+				s.compare(t, got, false)
+				_, got = throughREST(t, d, c.request)
+				s.compare(t, got, true)
+			}
+		})
+	}
+}
