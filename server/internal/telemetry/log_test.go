@@ -1,0 +1,111 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+
+	"recoverycodes.internal/server/internal/telemetry"
+)
+
+func logger(t *testing.T, format, level string) (*zap.Logger, *bytes.Buffer) {
+	t.Helper()
+	var out bytes.Buffer
+	log, err := telemetry.NewLogger(&out, format, level)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return log, &out
+}
+
+func TestJSONLine(t *testing.T) {
+	log, out := logger(t, "json", "info")
+	log.Info("hello", zap.Duration("duration", 1500*time.Millisecond), zap.String("text", "two\nlines"))
+	if got := strings.Count(out.String(), "\n"); got != 1 || !strings.HasSuffix(out.String(), "\n") {
+		t.Fatalf("%d line ends in %q, want one at the end", got, out)
+	}
+	var line map[string]any
+	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+		t.Fatal(err)
+	}
+	at, ok := line["time"].(string)
+	if _, err := time.Parse(time.RFC3339Nano, at); !ok || err != nil {
+		t.Errorf("the time is %v, want RFC 3339", line["time"])
+	}
+	delete(line, "time")
+	want := map[string]any{"level": "info", "message": "hello", "duration": "1.5s", "text": "two\nlines"}
+	if diff := cmp.Diff(want, line); diff != "" {
+		t.Errorf("line (-want +got):\n%s", diff)
+	}
+}
+
+func TestConsoleLine(t *testing.T) {
+	log, out := logger(t, "console", "info")
+	log.Info("hello", zap.String("method", "Get"))
+	columns := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\t")
+	if len(columns) != 4 {
+		t.Fatalf("%q has %d columns, want time, level, message and fields", out, len(columns))
+	}
+	if diff := cmp.Diff([]string{"info", "hello", `{"method": "Get"}`}, columns[1:]); diff != "" {
+		t.Errorf("columns (-want +got):\n%s", diff)
+	}
+}
+
+func TestLowestLevel(t *testing.T) {
+	levels := []string{"debug", "info", "warn", "error"}
+	for i, lowest := range levels {
+		log, out := logger(t, "json", lowest)
+		log.Debug("debug")
+		log.Info("info")
+		log.Warn("warn")
+		log.Error("error")
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			var l struct{ Level string }
+			if err := json.Unmarshal([]byte(line), &l); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, l.Level)
+		}
+		if diff := cmp.Diff(levels[i:], got); diff != "" {
+			t.Errorf("from %s on (-want +got):\n%s", lowest, diff)
+		}
+	}
+}
+
+// TestNothingIsSampled writes the same line often, which samplers thin out.
+func TestNothingIsSampled(t *testing.T) {
+	log, out := logger(t, "json", "info")
+	const n = 2000
+	for range n {
+		log.Info("call")
+	}
+	if got := strings.Count(out.String(), "\n"); got != n {
+		t.Errorf("%d of %d lines were written", got, n)
+	}
+}
+
+func TestWrongLogSettings(t *testing.T) {
+	tests := map[string]struct{ format, level, names string }{
+		"format": {"xml", "info", `"xml"`},
+		"level":  {"json", "loud", `"loud"`},
+	}
+	for _, name := range slices.Sorted(maps.Keys(tests)) {
+		tt := tests[name]
+		log, err := telemetry.NewLogger(&bytes.Buffer{}, tt.format, tt.level)
+		if err == nil || log != nil {
+			t.Errorf("%s: a logger was made", name)
+			continue
+		}
+		if !strings.Contains(err.Error(), tt.names) {
+			t.Errorf("%s: the error %q does not name %s", name, err, tt.names)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package telemetry
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"google.golang.org/grpc/codes"
+
+	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
+)
+
+// Observer writes the access line of each call and counts it. It is safe for concurrent use.
+type Observer struct {
+	log      *zap.Logger
+	registry *prometheus.Registry
+
+	calls    *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	outcomes *prometheus.CounterVec
+	upstream *prometheus.HistogramVec
+	drift    *prometheus.CounterVec
+	panics   prometheus.Counter
+
+	drifted firsts
+}
+
+// buckets reach from a refusal on the spot to the upstream's own time limit of 30 s.
+var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 32}
+
+// NewObserver returns an observer with a metrics registry of its own.
+func NewObserver(log *zap.Logger) *Observer {
+	o := &Observer{
+		log:      log,
+		registry: prometheus.NewRegistry(),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "recoverycodes_calls_total",
+			Help: "Calls that have ended, by RPC, door (grpc, rest) and gRPC status code.",
+		}, []string{"method", "door", "code"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "recoverycodes_call_duration_seconds", Buckets: buckets,
+			Help: "Time from a call's arrival to its answer.",
+		}, []string{"method", "door"}),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "recoverycodes_outcomes_total",
+			Help: "What became of calls upstream: done, refused, not_sent, unknown, answer_lost, upstream_failure.",
+		}, []string{"method", "outcome"}),
+		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "recoverycodes_upstream_duration_seconds", Buckets: buckets,
+			Help: "Time of the exchange with the upstream, by RPC and HTTP status (0: none arrived).",
+		}, []string{"method", "status"}),
+		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "recoverycodes_answer_drift_total",
+			Help: "Places where an upstream answer departed from the contract, by RPC and kind.",
+		}, []string{"method", "kind"}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "recoverycodes_panics_total",
+			Help: "Handlers that panicked: defects of this server.",
+		}),
+	}
+	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.drift, o.panics,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return o
+}
+
+// Metrics serves the registry in Prometheus form.
+func (o *Observer) Metrics() http.Handler {
+	return promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{})
+}
+
+// Ended writes the access line and counts the call, once per record however often it is told.
+func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
+	if record.Reported {
+		return
+	}
+	record.Reported = true
+	code := codes.OK
+	if err != nil {
+		code = err.Code
+	}
+	took := time.Since(record.Start)
+	method := rpc(record.Method)
+	o.calls.WithLabelValues(method, string(record.Door), code.String()).Inc()
+	o.seconds.WithLabelValues(method, string(record.Door)).Observe(took.Seconds())
+	if record.Outcome != "" {
+		o.outcomes.WithLabelValues(method, string(record.Outcome)).Inc()
+	}
+	if record.UpstreamTime > 0 {
+		o.upstream.WithLabelValues(method, strconv.Itoa(record.UpstreamStatus)).Observe(record.UpstreamTime.Seconds())
+	}
+	if line := o.log.Check(levelOf(record, err), "call"); line != nil {
+		line.Write(fields(record, err, method, code, took)...)
+	}
+}
+
+func fields(record *call.Call, err *apierror.Error, method string, code codes.Code, took time.Duration) []zap.Field {
+	out := append(make([]zap.Field, 0, 12),
+		zap.String("method", method),
+		zap.String("door", string(record.Door)),
+		zap.String("code", code.String()),
+		zap.Duration("duration", took),
+		zap.String("request_id", record.RequestID),
+	)
+	if record.Outcome != "" {
+		out = append(out, zap.String("outcome", string(record.Outcome)))
+	}
+	if err != nil {
+		out = append(out, zap.String("reason", err.Reason))
+	}
+	if record.UpstreamTime > 0 {
+		out = append(out,
+			zap.String("stytch_request_id", record.UpstreamRequestID),
+			zap.Int("upstream_status", record.UpstreamStatus),
+			zap.Duration("upstream_duration", record.UpstreamTime))
+	}
+	if record.UpstreamFault != "" {
+		out = append(out, zap.String("upstream_fault", record.UpstreamFault))
+	}
+	return out
+}
+
+// levelOf raises the lines somebody should look at, and lowers those nobody reads: health checks and reflection.
+func levelOf(record *call.Call, err *apierror.Error) zapcore.Level {
+	switch {
+	case strings.HasPrefix(record.Method, "/grpc."):
+		return zap.DebugLevel
+	case record.Outcome == call.Unknown, record.Outcome == call.Lost:
+		return zap.ErrorLevel
+	case err != nil && err.Code == codes.Internal:
+		return zap.ErrorLevel
+	default:
+		return zap.InfoLevel
+	}
+}
+
+// rpc shortens "/package.Service/Method" to "Method" for the service, and keeps the service's name for others. A
+// call that never found its route has no method.
+func rpc(full string) string {
+	switch {
+	case full == "":
+		return "none"
+	case strings.HasPrefix(full, "/stytch."):
+		return full[strings.LastIndexByte(full, '/')+1:]
+	default:
+		return strings.TrimPrefix(full, "/")
+	}
+}
+
+// Panicked logs and counts a panic. The stack holds addresses and no values; the panic's value is not looked at.
+func (o *Observer) Panicked(record *call.Call, stack []byte) {
+	o.panics.Inc()
+	o.log.Error("panic", zap.String("method", rpc(record.Method)), zap.String("request_id", record.RequestID),
+		zap.ByteString("stack", stack))
+}
+
+// Drifted counts a departure of an upstream answer from the contract, and logs each place once in the process's life.
+// path names members of the contract and never holds a value.
+func (o *Observer) Drifted(method, path, kind string) {
+	o.drift.WithLabelValues(method, kind).Inc()
+	if o.drifted.first(method + " " + kind + " " + path) {
+		o.log.Warn("the upstream's answer departs from the contract; the rest of it was delivered",
+			zap.String("method", method), zap.String("path", path), zap.String("kind", kind))
+	}
+}
