@@ -249,7 +249,13 @@ func (d *decoder) messageValue(f *field, depth int) result {
 
 // tag writes the number and wire type of a field.
 func (d *decoder) tag(f *field) {
-	d.out = protowire.AppendVarint(d.out, f.tag)
+	switch {
+	case f.tag == 0:
+	case f.tag < 0x80:
+		d.out = append(d.out, byte(f.tag))
+	default:
+		d.out = protowire.AppendVarint(d.out, f.tag)
+	}
 }
 
 // open reserves one byte for the length of what is written next and returns where that starts. One byte holds the

@@ -135,25 +135,33 @@ func isNumber(b []byte) bool {
 	return ok && s.pos == len(b)
 }
 
+// allDigits says whether a number has neither sign nor fraction nor exponent.
+func allDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// maxUint64Digits is the number of decimal digits of the largest uint64; all numbers of fewer digits fit.
+const maxUint64Digits = 20
+
 // integer returns the value of a number that is an integer below 2^64, however it is written.
 func integer(b []byte) (negative bool, magnitude uint64, problem Kind) {
 	digits := b
 	if negative = len(b) > 0 && b[0] == '-'; negative {
 		digits = b[1:]
 	}
-	const sure = 18 // digits that cannot overflow
-	if 0 < len(digits) && len(digits) <= sure && (digits[0] != '0' || len(digits) == 1) {
-		plain := true
-		for _, c := range digits {
-			plain = plain && '0' <= c && c <= '9'
-			magnitude = magnitude*10 + uint64(c-'0')
-		}
-		if plain {
-			return negative, magnitude, 0
-		}
-	}
 	if !isNumber(b) {
 		return false, 0, WrongType
+	}
+	if len(digits) < maxUint64Digits && allDigits(digits) {
+		for _, c := range digits {
+			magnitude = magnitude*10 + uint64(c-'0')
+		}
+		return negative, magnitude, 0
 	}
 	n := decimal(digits)
 	switch {
@@ -161,10 +169,10 @@ func integer(b []byte) (negative bool, magnitude uint64, problem Kind) {
 		return negative, 0, 0
 	case n.exponent < 0:
 		return false, 0, WrongType
-	case n.exponent > 20-len(n.digits):
+	case n.exponent > maxUint64Digits-len(n.digits):
 		return false, 0, OutOfRange
 	}
-	var buf [20]byte
+	var buf [maxUint64Digits]byte
 	whole := append(buf[:0], n.digits...)
 	for range n.exponent {
 		whole = append(whole, '0')
@@ -203,7 +211,7 @@ func rounded(digits []byte, v float64, bitSize int) bool {
 	if digits[0] == '-' {
 		digits, v = digits[1:], -v
 	}
-	if bitSize == 64 && v < 1<<64 {
+	if bitSize == 64 && v < 1<<64 && allDigits(digits) {
 		// A large integer may be exact although a shorter one reads the same.
 		if n, err := strconv.ParseUint(string(digits), 10, 64); err == nil {
 			return uint64(v) != n

@@ -39,7 +39,7 @@ type message struct {
 // field is one field of a message, or the elements of a list, or the values of a map.
 type field struct {
 	name     string
-	tag      uint64
+	tag      uint64 // 0 for the elements of a packed list, which have none
 	kind     kind
 	shape    shape
 	presence bool     // a zero value is written: optional fields, list elements, map values
@@ -162,11 +162,12 @@ func (b builder) field(fd protoreflect.FieldDescriptor) (field, error) {
 		return f, err
 	case fd.IsList():
 		f.shape = list
+		f.element, err = b.element(fd)
 		if fd.IsPacked() {
 			f.shape = packed
 			f.tag = protowire.EncodeTag(fd.Number(), protowire.BytesType)
+			f.element.tag = 0
 		}
-		f.element, err = b.element(fd)
 		return f, err
 	}
 	err = b.fill(&f, fd)

@@ -55,7 +55,11 @@ func (d *decoder) boolValue(f *field) result {
 func (d *decoder) appendText(t text) span {
 	raw := d.src[t.start:t.end]
 	if !t.escaped && (!t.wide || utf8.Valid(raw)) {
-		d.out = protowire.AppendVarint(d.out, uint64(len(raw)))
+		if len(raw) < 0x80 {
+			d.out = append(d.out, byte(len(raw)))
+		} else {
+			d.out = protowire.AppendVarint(d.out, uint64(len(raw)))
+		}
 		start := len(d.out)
 		d.out = append(d.out, raw...)
 		return span{start, len(d.out)}
