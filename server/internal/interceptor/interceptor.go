@@ -1,0 +1,143 @@
+// Package interceptor is the chain that every call passes, from whichever door. Each link does one thing and the
+// order is written down once, in Unary.
+//
+// It knows gRPC, the record of a call and who observes it. It knows no service and no message.
+package interceptor
+
+import (
+	"context"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
+	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/telemetry"
+)
+
+// RequestIDKey is the metadata key and, in REST, the header in which a caller may propose a request id and in which
+// the one used is returned.
+const RequestIDKey = "x-request-id"
+
+// Unary returns the chain, outermost first. limit bounds the time a handler may be given by its caller's deadline.
+func Unary(calls *InFlight, observer *telemetry.Observer, limit time.Duration) []grpc.UnaryServerInterceptor {
+	return []grpc.UnaryServerInterceptor{
+		calls.count,        // outermost: a call has ended when its line is written
+		identify,           // before everything that names the call
+		observe(observer),  // outside recovery, so that a call that panicked has its line too
+		recovery(observer), // directly inside the observer: everything below may fail without taking the process along
+		deadline(limit),    // last: nothing above it needs the time that is left
+	}
+}
+
+// Stream returns the chain for the streams there are, reflection and health's Watch: they live as long as their
+// callers like and concern no recovery code, so there is no deadline.
+func Stream(observer *telemetry.Observer) []grpc.StreamServerInterceptor {
+	return []grpc.StreamServerInterceptor{streamed(observer)}
+}
+
+func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	ctx, record := begin(ctx, info.FullMethod)
+	// It fails only when headers have gone out, and none have.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(RequestIDKey, record.RequestID))
+	return handler(ctx, req)
+}
+
+// begin finds the record that the REST door has started, or starts one for gRPC.
+func begin(ctx context.Context, method string) (context.Context, *call.Call) {
+	record := call.FromContext(ctx)
+	if record == nil {
+		var proposed string
+		if values := metadata.ValueFromIncomingContext(ctx, RequestIDKey); len(values) == 1 {
+			proposed = values[0]
+		}
+		record = call.New(call.GRPC, proposed)
+		ctx = call.NewContext(ctx, record)
+	}
+	record.Method = method
+	return ctx, record
+}
+
+func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		answer, err := handler(ctx, req)
+		record := call.FromContext(ctx)
+		if err == nil {
+			observer.Ended(record, nil)
+			return answer, nil
+		}
+		failure := told(record, err)
+		if failure.NeverRetry {
+			// Tells gRPC clients with a retry policy to leave this call alone. Nothing is lost when it cannot be set: the
+			// status is one that no policy known to us repeats.
+			_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
+		}
+		observer.Ended(record, failure)
+		return nil, failure
+	}
+}
+
+// told is the error as the caller is given it: an Error, with the request id of whoever it is about.
+func told(record *call.Call, err error) *apierror.Error {
+	failure := apierror.From(err)
+	if failure.RequestID == "" {
+		failure.RequestID = record.RequestID
+	}
+	return failure
+}
+
+func recovery(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
+		defer func() {
+			if recover() != nil { // the value is not looked at: it can be made of a payload
+				record := call.FromContext(ctx)
+				observer.Panicked(record, debug.Stack())
+				answer, err = nil, panicked(record)
+			}
+		}()
+		return handler(ctx, req)
+	}
+}
+
+// panicked is what the caller hears: nothing of the panic, but whether the request may have left.
+func panicked(record *call.Call) *apierror.Error {
+	if record.Outcome == call.Unknown {
+		return &apierror.Error{
+			Code: codes.Unknown, Reason: apierror.OutcomeUnknown, NeverRetry: true,
+			Message: "the server failed after the request may have reached the upstream",
+			Help:    "Do not send this call again. Call Get: it tells which codes are active now.",
+		}
+	}
+	return &apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"}
+}
+
+func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return handler(ctx, req)
+	}
+}
+
+func streamed(observer *telemetry.Observer) grpc.StreamServerInterceptor {
+	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+		_, record := begin(stream.Context(), info.FullMethod)
+		defer func() {
+			if recover() != nil {
+				observer.Panicked(record, debug.Stack())
+				err = panicked(record)
+			}
+			if err == nil {
+				observer.Ended(record, nil)
+				return
+			}
+			failure := told(record, err)
+			observer.Ended(record, failure)
+			err = failure
+		}()
+		return handler(srv, stream)
+	}
+}
