@@ -113,7 +113,7 @@ func bufTool(t *testing.T) string {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if os.Getenv("RECOVERYCODES_CI") == "1" { //nolint:forbidigo // says whether a missing tool is an error; no program reads it
+		if os.Getenv("RECOVERYCODES_CI") == "1" {
 			t.Fatalf("%s is missing: run make tools", path)
 		}
 		t.Skipf("%s is missing: run make tools", path)

@@ -73,7 +73,7 @@ type Daemon struct {
 	GRPC, HTTP, Admin string // addresses, host:port
 
 	command *exec.Cmd
-	exited  chan error
+	exited  chan struct{} // closed when the process has been reaped
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -84,7 +84,7 @@ type Daemon struct {
 func Start(t testing.TB, env []string, args ...string) *Daemon {
 	t.Helper()
 	args = slices.Concat([]string{"serve", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args)
-	d := &Daemon{command: exec.Command(Binary(t), args...), exited: make(chan error, 1)}
+	d := &Daemon{command: exec.Command(Binary(t), args...), exited: make(chan struct{})}
 	d.command.Env = env
 	if env == nil {
 		d.command.Env = []string{} // nil would be the environment of the test
@@ -104,9 +104,8 @@ func Start(t testing.TB, env []string, args ...string) *Daemon {
 	})
 	select {
 	case <-serving:
-	case err := <-d.exited:
-		d.exited <- err
-		t.Fatalf("the daemon ended: %v\n%s", err, d.Log())
+	case <-d.exited:
+		t.Fatalf("the daemon ended: %v\n%s", d.command.ProcessState, d.Log())
 	case <-time.After(startLimit):
 		t.Fatalf("the daemon does not serve:\n%s", d.Log())
 	}
@@ -128,7 +127,8 @@ func (d *Daemon) follow(stderr io.Reader, serving chan<- struct{}) {
 			close(serving)
 		}
 	}
-	d.exited <- d.command.Wait()
+	_ = d.command.Wait() // how it ended is read from the process's state
+	close(d.exited)
 }
 
 // Log returns what the daemon has written so far.
@@ -153,8 +153,7 @@ func (d *Daemon) Interrupt() { _ = d.command.Process.Signal(syscall.SIGTERM) }
 func (d *Daemon) Wait(t testing.TB) int {
 	t.Helper()
 	select {
-	case err := <-d.exited:
-		d.exited <- err
+	case <-d.exited:
 		return d.command.ProcessState.ExitCode()
 	case <-time.After(stopLimit):
 		t.Fatalf("the daemon does not end:\n%s", d.Log())

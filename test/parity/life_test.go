@@ -101,8 +101,11 @@ func TestStopWaitsForWhatWasSent(t *testing.T) {
 	}()
 	<-arrived
 	gone, leave := context.WithCancel(t.Context())
-	left := make(chan error, 1)
-	go func() { left <- conn.Invoke(gone, "/"+service+"/Recover", request, &recoverycodesv1.RecoverResponse{}) }()
+	left := make(chan struct{})
+	go func() {
+		_ = conn.Invoke(gone, "/"+service+"/Recover", request, &recoverycodesv1.RecoverResponse{})
+		close(left)
+	}()
 	<-arrived
 	leave()
 	<-left

@@ -17,9 +17,8 @@ import (
 const root = "../.."
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	m.Run()
 	daemon.Remove()
-	os.Exit(code)
 }
 
 func readme(t *testing.T) string {

@@ -42,7 +42,7 @@ var forwarded = []string{"Authorization", "Content-Type"}
 func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
-		// Reserved characters stay escaped, so that an id with an escaped slash is one segment and refused by name.
+		// The path is split before it is unescaped, so that an id with an escaped slash is one segment and refused by name.
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptReserved),
 		// A form that is posted to the path of a GET is a form, not a GET.
 		runtime.WithDisablePathLengthFallback(),

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -111,12 +113,15 @@ func (v *violations) claims(field string, claims *structpb.Struct) json.RawMessa
 			v.add(field+"."+name, "is a reserved claim")
 		}
 	}
+	if !finite(structpb.NewStructValue(claims)) {
+		v.add(field, "holds a number that JSON cannot express")
+		return nil
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(claims.AsMap()); err != nil {
-		// What a Struct can hold and JSON cannot: NaN and the infinities.
-		v.add(field, "holds a number that JSON cannot express")
+		v.add(field, "cannot be expressed in JSON")
 		return nil
 	}
 	text := bytes.TrimSuffix(out.Bytes(), []byte("\n"))
@@ -125,4 +130,22 @@ func (v *violations) claims(field string, claims *structpb.Struct) json.RawMessa
 		return nil
 	}
 	return text
+}
+
+// finite reports whether value is free of NaN and infinities, which a Struct can hold and JSON cannot; structpb would
+// make strings of them.
+func finite(value *structpb.Value) bool {
+	switch kind := value.GetKind().(type) {
+	case *structpb.Value_NumberValue:
+		return !math.IsNaN(kind.NumberValue) && !math.IsInf(kind.NumberValue, 0)
+	case *structpb.Value_ListValue:
+		return !slices.ContainsFunc(kind.ListValue.GetValues(), func(v *structpb.Value) bool { return !finite(v) })
+	case *structpb.Value_StructValue:
+		for _, member := range kind.StructValue.GetFields() {
+			if !finite(member) {
+				return false
+			}
+		}
+	}
+	return true
 }

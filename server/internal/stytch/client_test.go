@@ -78,9 +78,11 @@ func servers(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, c *
 
 // calls are the three operations with a request each.
 var calls = map[string]func(context.Context, *Client) Exchange{
-	"Get":     func(ctx context.Context, c *Client) Exchange { return c.Get(ctx, "org", "member") },
-	"Rotate":  func(ctx context.Context, c *Client) Exchange { return c.Rotate(ctx, "org", "member") },
-	"Recover": func(ctx context.Context, c *Client) Exchange { return c.Recover(ctx, RecoverParams{RecoveryCode: "code"}) },
+	"Get":    func(ctx context.Context, c *Client) Exchange { return c.Get(ctx, "org", "member") },
+	"Rotate": func(ctx context.Context, c *Client) Exchange { return c.Rotate(ctx, "org", "member") },
+	"Recover": func(ctx context.Context, c *Client) Exchange {
+		return c.Recover(ctx, RecoverParams{RecoveryCode: "code"})
+	},
 }
 
 func TestNothingButStytchsOwnHeadersIsSent(t *testing.T) {
