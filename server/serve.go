@@ -49,11 +49,11 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes of this Stytch project " +
 			"(--insecure-allow-any-caller)")
 	}
-	defer endSandbox()
 
 	h, err := build(cfg, upstream, log)
 	if err != nil {
-		return err
+		endSandbox()
+		return errors.Join(err, parts.Wait())
 	}
 	h.start(parts)
 	log.Info("serving",
