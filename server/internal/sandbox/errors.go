@@ -1,6 +1,9 @@
 package sandbox
 
-import "net/http"
+import (
+	"net/http"
+	"strconv"
+)
 
 // failure is an answer that is an error: what differs between one error body
 // of Stytch's and another.
@@ -40,4 +43,16 @@ var (
 
 func badRequest(message string) *failure {
 	return &failure{http.StatusBadRequest, "bad_request", message}
+}
+
+func (f *failure) reply() reply {
+	r := answerReply(document{
+		"error_message": f.message,
+		"error_type":    f.kind,
+		"error_url":     errorURL + strconv.Itoa(f.status),
+		"request_id":    newRequestID(),
+		"status_code":   f.status,
+	})
+	r.status = f.status
+	return r
 }

@@ -3,6 +3,8 @@ package sandbox_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"io"
@@ -30,9 +32,13 @@ const (
 
 // peer is a sandbox that is being served, and a client that knows only HTTP.
 type peer struct {
-	t    *testing.T
-	url  string
-	http *http.Client
+	sandbox    *sandbox.Sandbox
+	t          *testing.T
+	addr       string
+	url        string
+	trusted    *x509.CertPool // nil without TLS
+	serverName string
+	http       *http.Client // speaks HTTP/2 if there is TLS; does not follow redirects
 }
 
 func start(t *testing.T, options sandbox.Options) *peer {
@@ -53,7 +59,15 @@ func serve(t *testing.T, s *sandbox.Sandbox) *peer {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()
-	transport := &http.Transport{}
+	p := &peer{sandbox: s, t: t, serverName: "localhost", addr: l.Addr().String(), url: "http://" + l.Addr().String()}
+	transport := &http.Transport{ForceAttemptHTTP2: true}
+	if pem := s.CertificatePEM(); pem != nil {
+		p.url = "https://" + p.addr
+		p.trusted = x509.NewCertPool()
+		p.trusted.AppendCertsFromPEM(pem)
+		transport.TLSClientConfig = &tls.Config{RootCAs: p.trusted}
+	}
+	p.http = &http.Client{Timeout: patience, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(func() {
 		cancel()
 		if err := <-served; err != nil {
@@ -61,7 +75,14 @@ func serve(t *testing.T, s *sandbox.Sandbox) *peer {
 		}
 		transport.CloseIdleConnections()
 	})
-	return &peer{t: t, url: "http://" + l.Addr().String(), http: &http.Client{Transport: transport}}
+	return p
+}
+
+// in returns the peer for use in a subtest.
+func (p *peer) in(t *testing.T) *peer {
+	sub := *p
+	sub.t = t
+	return &sub
 }
 
 // answer is what came back, read to its end.
@@ -176,6 +197,22 @@ func (a answer) wantOK(t *testing.T) {
 }
 
 func itoa(n int) string { b, _ := json.Marshal(n); return string(b) }
+
+func (p *peer) state(memberID string) sandbox.MemberState { return p.sandbox.State().Members[memberID] }
+
+// wholeState asks for the state over HTTP.
+func (p *peer) wholeState() sandbox.State {
+	p.t.Helper()
+	r := p.request("GET", "/_sandbox/state", "")
+	r.Header.Del("Authorization")
+	a := p.do(r)
+	a.wantOK(p.t)
+	var state sandbox.State
+	if err := json.Unmarshal(a.body, &state); err != nil {
+		p.t.Fatal(err)
+	}
+	return state
+}
 
 // clock is a time that tests move.
 type clock struct {

@@ -14,7 +14,7 @@ import (
 // the longest tokens fit many times over.
 const maxRequestBody = 1 << 20
 
-// operation is one of the three calls, by the name that State lists it under.
+// operation is one of the three calls, by its name in paths and in State.
 type operation string
 
 const (

@@ -14,6 +14,7 @@
 package sandbox
 
 import (
+	"crypto/tls"
 	"net/http"
 	"sync"
 	"time"
@@ -35,6 +36,14 @@ type Options struct {
 	// Seed is what the sandbox starts from. Nil means DefaultSeed. New copies
 	// nothing: the seed must not be changed afterwards.
 	Seed *Seed
+
+	// TLS makes Serve speak TLS, with HTTP/2 and HTTP/1.1, and a certificate
+	// that New makes and CertificatePEM returns.
+	TLS bool
+
+	// Hosts are the names and IP addresses, beside those of loopback, that
+	// the certificate is valid for.
+	Hosts []string
 }
 
 // Sandbox is one emulated Stytch project. It is safe for concurrent use.
@@ -42,6 +51,8 @@ type Sandbox struct {
 	clock func() time.Time
 	seed  *Seed
 	keys  *signingKey
+
+	certificate *tls.Certificate // nil without TLS
 
 	mu    sync.Mutex // guards state and all that it refers to
 	state *state
@@ -60,12 +71,20 @@ func New(options Options) (*Sandbox, error) {
 	if err := s.seed.validate(); err != nil {
 		return nil, err
 	}
+	if options.TLS {
+		certificate, err := newCertificate(options.Hosts)
+		if err != nil {
+			return nil, err
+		}
+		s.certificate = certificate
+	}
 	s.Reset()
 	return s, nil
 }
 
 // Reset starts over from the seed: codes spent are whole again, sessions,
-// locks and counts are gone. The key that signs session JWTs stays.
+// locks, counts and fault members are gone. The key that signs session JWTs
+// stays.
 func (s *Sandbox) Reset() {
 	fresh := newState(s.seed)
 	s.mu.Lock()

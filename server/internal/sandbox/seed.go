@@ -13,10 +13,8 @@ const (
 	MemberID         = "member-test-32fc5024-9c09-4da3-bd2e-c9ce4da9375f"
 )
 
-// faultPrefix begins the id of every fault member.
-const faultPrefix = "member-test-fault-"
-
-// Seed is what a sandbox starts from, and starts over from.
+// Seed is what a sandbox starts from, and starts over from. Fault members are
+// part of its first organization, without being listed.
 type Seed struct {
 	Organizations []Organization `json:"organizations"`
 }

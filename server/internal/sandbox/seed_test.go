@@ -1,8 +1,11 @@
 package sandbox_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"recoverycodes.internal/server/internal/sandbox"
 )
@@ -51,5 +54,60 @@ func TestSeededCodes(t *testing.T) {
 	p.post(recoverPath, map[string]any{"organization_id": "o", "member_id": "own", "recovery_code": "IMPORTED 1"}).wantOK(t)
 	if left := seed.Organizations[0].Members[0].RecoveryCodes; len(left) != 2 || left[0] != "IMPORTED 1" {
 		t.Errorf("spending a code changed the seed: %q", left)
+	}
+}
+
+func TestReadSeed(t *testing.T) {
+	const whole = `{
+  "organizations": [
+    {
+      "organization_id": "o", "organization_slug": "s", "organization_external_id": "e", "organization_name": "n",
+      "trusted_metadata": {"k": 9007199254740993}, "suspended": true,
+      "members": [
+        {"member_id": "m", "external_id": "x", "email_address": "m@example.org", "name": "M", "status": "invited",
+         "trusted_metadata": {"a": [1]}, "untrusted_metadata": null, "recovery_codes": ["one"], "no_totp": false},
+        {"member_id": "spent", "recovery_codes": []},
+        {"member_id": "usual", "recovery_codes": null}
+      ]
+    }
+  ]
+}`
+	got, err := sandbox.ReadSeed(strings.NewReader(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &sandbox.Seed{Organizations: []sandbox.Organization{{
+		ID: "o", Slug: "s", ExternalID: "e", Name: "n", Suspended: true,
+		TrustedMetadata: map[string]any{"k": json.Number("9007199254740993")},
+		Members: []sandbox.Member{
+			{ID: "m", ExternalID: "x", EmailAddress: "m@example.org", Name: "M", Status: "invited",
+				TrustedMetadata: map[string]any{"a": []any{json.Number("1")}}, RecoveryCodes: []string{"one"}},
+			{ID: "spent", RecoveryCodes: []string{}},
+			{ID: "usual"},
+		},
+	}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("seed (-want +got):\n%s", diff)
+	}
+}
+
+func TestReadSeedRefuses(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"nothing", "", "seed: line 1: not valid JSON"},
+		{"broken", "{\n\"organizations\": [}\n", "seed: line 2: not valid JSON"},
+		{"two values", "{}\n{}", "seed: line 2: not valid JSON"},
+		{"list", "[]", "seed: line 1: must be an object"},
+		{"unknown at the top", "{\n \"organisations\": []}", "seed: line 2: organisations: unknown member"},
+		{"unknown within", "{\"organizations\": [{\n\"organization_id\":\"o\",\n\"Members\": []}]}", "seed: line 3: organizations[0].Members: unknown member"},
+		{"twice", "{\"organizations\": [\n{\"members\": [{},\n{\"name\":\"a\",\n\"name\":\"b\"}]}]}", "seed: line 4: organizations[0].members[1].name: given twice"},
+		{"wrong type", "{\"organizations\": [\n{\"members\": [{\n\"recovery_codes\": [1]}]}]}", "seed: line 3: organizations[0].members[0].recovery_codes: the value has the wrong type"},
+		{"no list", "{\n\"organizations\": {}}", "seed: line 2: organizations: must be a list"},
+		{"contradiction", "{\"organizations\": [{}]}", "seed: organizations[0].organization_id: must not be empty"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if _, err := sandbox.ReadSeed(strings.NewReader(c.text)); err == nil || err.Error() != c.want {
+				t.Errorf("error is %v, want %s", err, c.want)
+			}
+		})
 	}
 }

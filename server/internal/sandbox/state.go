@@ -16,8 +16,10 @@ const (
 type state struct {
 	organizations map[string]*organization // by id, slug and external id
 	members       []*member
+	faultsIn      *Organization       // where the fault members are: the first of the seed
 	sessions      map[string]*session // by session id
 	tokens        map[string]*session // by session token
+	redirected    RedirectTarget
 }
 
 type organization struct {
@@ -29,17 +31,17 @@ type member struct {
 	seed         *Member
 	organization *organization
 	codes        []string // those not spent
-	calls        counts
-	effects      counts
+	fault        fault    // nil but for fault members
+	calls        Counts
+	effects      Counts
 	failures     int // wrong codes in a row
 	lockedAt     time.Time
 	lockedUntil  time.Time
 }
 
-type counts map[operation]int
-
 func newState(seed *Seed) *state {
 	s := &state{
+		faultsIn:      &seed.Organizations[0],
 		organizations: map[string]*organization{},
 		sessions:      map[string]*session{},
 		tokens:        map[string]*session{},
@@ -59,7 +61,7 @@ func newState(seed *Seed) *state {
 }
 
 func (s *state) addMember(o *organization, seed *Member) *member {
-	m := &member{seed: seed, organization: o, codes: seed.RecoveryCodes, calls: counts{}, effects: counts{}}
+	m := &member{seed: seed, organization: o, codes: seed.RecoveryCodes}
 	if m.codes == nil && !seed.NoTOTP {
 		m.codes = RecoveryCodes()
 	}
@@ -73,17 +75,24 @@ func (s *state) addMember(o *organization, seed *Member) *member {
 	return m
 }
 
-// find returns the member that a call is about.
+// find returns the member that a call is about. A fault member comes into
+// being when it is first named.
 func (s *state) find(c *call) (*member, *failure) {
 	o, ok := s.organizations[c.organizationID]
 	if !ok {
 		return nil, organizationNotFound
 	}
-	m, ok := o.members[c.memberID]
-	if !ok {
-		return nil, memberNotFound
+	if m, ok := o.members[c.memberID]; ok {
+		return m, nil
 	}
-	return m, nil
+	if o.seed == s.faultsIn {
+		if f := parseFault(c.memberID); f != nil {
+			m := s.addMember(o, &Member{ID: c.memberID, Name: "Fault Member"})
+			m.fault = f
+			return m, nil
+		}
+	}
+	return nil, memberNotFound
 }
 
 // admits tells whether the operation is open to the member at all.
@@ -135,13 +144,13 @@ func (m *member) authenticate(code string, now time.Time) *failure {
 func (m *member) spend(code string) {
 	i := slices.Index(m.codes, code)
 	m.codes = slices.Delete(m.codes, i, i+1)
-	m.effects[opRecover]++
+	m.effects.add(opRecover)
 }
 
 // rotate voids all codes of the member and mints others.
 func (m *member) rotate() {
 	m.codes = mintCodes()
-	m.effects[opRotate]++
+	m.effects.add(opRotate)
 }
 
 // codesLeft returns a copy: the answer is written after the lock is given up.
