@@ -212,9 +212,9 @@ func rounded(digits []byte, v float64, bitSize int) bool {
 		digits, v = digits[1:], -v
 	}
 	if bitSize == 64 && v < 1<<64 && allDigits(digits) {
-		// A large integer may be exact although a shorter one reads the same.
-		if n, err := strconv.ParseUint(string(digits), 10, 64); err == nil {
-			return uint64(v) != n
+		// A large integer may be exact although another decimal of fewer digits reads the same.
+		if n, err := strconv.ParseUint(string(digits), 10, 64); err == nil && uint64(v) == n {
+			return false
 		}
 	}
 	var buf [32]byte
