@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,6 +35,7 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 
 	upstream := stytch.Config{
 		BaseURL: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: cfg.Secret,
+		RootCAs:        cfg.RootCAs,
 		UserAgent:      "recoverycodesd/" + version(),
 		ConnectTimeout: cfg.ConnectTimeout, HeaderTimeout: cfg.HeaderTimeout, Timeout: cfg.UpstreamTimeout,
 		MaxAnswerBytes: maxAnswer,
@@ -40,7 +43,7 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 	// The sandbox goes last, after every call to it has ended.
 	endSandbox := func() {}
 	if cfg.Sandbox {
-		endSandbox, err = startSandbox(parts, &upstream)
+		endSandbox, err = startSandbox(parts, cfg.SandboxSeed, &upstream)
 		if err != nil {
 			return err
 		}
@@ -77,8 +80,8 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 }
 
 // startSandbox runs the emulated Stytch on a port of its own and points the upstream there.
-func startSandbox(parts *errgroup.Group, upstream *stytch.Config) (end func(), err error) {
-	emulated, err := sandbox.New(sandbox.Options{})
+func startSandbox(parts *errgroup.Group, seed []byte, upstream *stytch.Config) (end func(), err error) {
+	emulated, err := newSandbox("--sandbox-seed", seed, sandbox.Options{})
 	if err != nil {
 		return nil, err
 	}
@@ -93,19 +96,52 @@ func startSandbox(parts *errgroup.Group, upstream *stytch.Config) (end func(), e
 	return end, nil
 }
 
+// newSandbox reads the seed, which came by the named setting, and makes the sandbox.
+func newSandbox(setting string, seed []byte, options sandbox.Options) (*sandbox.Sandbox, error) {
+	if seed != nil {
+		read, err := sandbox.ReadSeed(bytes.NewReader(seed))
+		if err != nil {
+			return nil, usageError{fmt.Errorf("%s: %w", setting, err)}
+		}
+		options.Seed = read
+	}
+	emulated, err := sandbox.New(options)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("%s: %w", setting, err)}
+	}
+	return emulated, nil
+}
+
 // serveSandbox runs the emulated Stytch alone.
 func serveSandbox(ctx context.Context, cfg *config.Sandbox, stderr io.Writer) error {
-	emulated, err := sandbox.New(sandbox.Options{})
+	host, _, err := net.SplitHostPort(cfg.Listen)
+	if err != nil {
+		return usageError{fmt.Errorf("--listen: %w", err)}
+	}
+	options := sandbox.Options{TLS: cfg.TLS}
+	if host != "" {
+		options.Hosts = []string{host}
+	}
+	emulated, err := newSandbox("--seed", cfg.Seed, options)
 	if err != nil {
 		return err
+	}
+	if cfg.CertificateFile != "" {
+		if err := os.WriteFile(cfg.CertificateFile, emulated.CertificatePEM(), 0o644); err != nil { //nolint:gosec // a certificate is public
+			return fmt.Errorf("--certificate-file: %w", err)
+		}
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	if _, err := fmt.Fprintf(stderr, "an emulated Stytch answers at http://%s\nproject id  %s\nsecret      %s\n",
-		listener.Addr(), sandbox.ProjectID, sandbox.Secret); err != nil {
-		return err
+	scheme := "http"
+	if cfg.TLS {
+		scheme = "https"
+	}
+	if _, err := fmt.Fprintf(stderr, "an emulated Stytch answers at %s://%s\nproject id  %s\nsecret      %s\n",
+		scheme, listener.Addr(), sandbox.ProjectID, sandbox.Secret); err != nil {
+		return errors.Join(err, listener.Close())
 	}
 	return emulated.Serve(ctx, listener)
 }

@@ -5,6 +5,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -20,8 +21,12 @@ type Serve struct {
 	// Sandbox puts an emulated Stytch behind the server. The fields of the upstream are then empty.
 	Sandbox bool
 
+	// SandboxSeed is the text of the file that says what the sandbox starts from, nil for its own.
+	SandboxSeed []byte
+
 	ProjectID, Secret string
 	BaseURL           *url.URL
+	RootCAs           *x509.CertPool // nil for the system's
 
 	AllowAnyCaller bool
 
@@ -30,7 +35,7 @@ type Serve struct {
 
 	LogLevel, LogFormat string
 
-	secretFile, baseURL string
+	secretFile, baseURL, caFile string
 }
 
 // settings binds every setting of serve to its field.
@@ -44,15 +49,19 @@ func (c *Serve) settings() []Setting {
 	baseURL := text(&c.baseURL, "stytch-base-url", "",
 		"Stytch's address; by default api.stytch.com for project-live- ids, else test.stytch.com. http:// only to loopback.")
 	baseURL.Env = "STYTCH_BASE_URL"
+	caFile := text(&c.caFile, "stytch-ca-file", "", "A PEM file of the certificates to trust for Stytch's address, instead of the system's.")
+	caFile.Env = "STYTCH_CA_FILE"
 	return []Setting{
 		address(&c.GRPCListen, "grpc-listen", "127.0.0.1:50051", "Where gRPC is served."),
 		address(&c.HTTPListen, "http-listen", "127.0.0.1:8080", "Where REST is served."),
 		address(&c.AdminListen, "admin-listen", "127.0.0.1:9464", "Where health and metrics are served, for operators only."),
 		boolean(&c.Sandbox, "sandbox", "Serve an emulated Stytch; the STYTCH_ settings are then ignored."),
+		seedFile(&c.SandboxSeed, "sandbox-seed", "A JSON file of organizations and members for --sandbox; see docs/sandbox.md."),
 		projectID,
 		secret,
 		secretFile,
 		baseURL,
+		caFile,
 		boolean(&c.AllowAnyCaller, "insecure-allow-any-caller",
 			"Serve a real project to whoever reaches the ports. Required for that until callers can be told apart."),
 		duration(&c.ConnectTimeout, "upstream-connect-timeout", "5s", "For a connection to Stytch, and again for its TLS handshake."),
@@ -69,8 +78,8 @@ func (c *Serve) settings() []Setting {
 // ServeSettings returns the settings of serve, for --help and for the test that holds the README to them.
 func ServeSettings() []Setting { return new(Serve).settings() }
 
-// ParseServe reads the settings of serve. The error joins everything that is wrong; it is flag.ErrHelp when help was
-// asked for.
+// ParseServe reads the settings of serve. The error joins everything that is wrong; it contains flag.ErrHelp when
+// help was asked for.
 func ParseServe(args []string, getenv func(string) string) (*Serve, error) {
 	c := &Serve{}
 	errs := parse(c.settings(), args, getenv)
@@ -107,6 +116,11 @@ func (c *Serve) upstream() (errs []error) {
 		errs = append(errs, fmt.Errorf("STYTCH_BASE_URL: %w", err))
 	}
 	c.BaseURL = base
+	if c.caFile != "" {
+		if c.RootCAs, err = readCertificates(c.caFile); err != nil {
+			errs = append(errs, fmt.Errorf("STYTCH_CA_FILE: %w", err))
+		}
+	}
 	if !c.AllowAnyCaller {
 		errs = append(errs, errors.New("--insecure-allow-any-caller: is required to serve a real project, "+
 			"because this version cannot tell callers apart: whoever reaches its ports can take over accounts"))
@@ -145,14 +159,24 @@ func loopback(host string) bool {
 
 // Sandbox is what `recoverycodesd sandbox` runs by.
 type Sandbox struct {
-	Listen              string
-	LogLevel, LogFormat string
+	Listen string
+	Seed   []byte // as SandboxSeed of Serve
+	TLS    bool
+
+	// CertificateFile is written with the certificate to trust, when not empty.
+	CertificateFile string
 }
 
 func (c *Sandbox) settings() []Setting {
 	listen := address(&c.Listen, "listen", "127.0.0.1:8090", "Where the emulated Stytch is served.")
 	listen.Env = "RECOVERYCODES_SANDBOX_LISTEN"
-	return []Setting{listen}
+	seed := seedFile(&c.Seed, "seed", "A JSON file of organizations and members.")
+	seed.Env = "RECOVERYCODES_SANDBOX_SEED"
+	secure := boolean(&c.TLS, "tls", "Serve HTTPS, HTTP/2 included, with a certificate made at the start.")
+	secure.Env = "RECOVERYCODES_SANDBOX_TLS"
+	certificate := text(&c.CertificateFile, "certificate-file", "", "With --tls, a file to write that certificate to, in PEM, for clients to trust.")
+	certificate.Env = "RECOVERYCODES_SANDBOX_CERTIFICATE_FILE"
+	return []Setting{listen, seed, secure, certificate}
 }
 
 // SandboxSettings returns the settings of sandbox.
@@ -161,5 +185,9 @@ func SandboxSettings() []Setting { return new(Sandbox).settings() }
 // ParseSandbox reads the settings of sandbox, like ParseServe.
 func ParseSandbox(args []string, getenv func(string) string) (*Sandbox, error) {
 	c := &Sandbox{}
-	return c, errors.Join(parse(c.settings(), args, getenv)...)
+	errs := parse(c.settings(), args, getenv)
+	if c.CertificateFile != "" && !c.TLS {
+		errs = append(errs, errors.New("--certificate-file: has no meaning without --tls"))
+	}
+	return c, errors.Join(errs...)
 }

@@ -1,9 +1,12 @@
 package config_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"maps"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -83,8 +86,8 @@ func TestServeDefaults(t *testing.T) {
 		DrainTimeout: 10 * time.Second,
 		LogLevel:     "info", LogFormat: "json",
 	}
-	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.Serve{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -162,7 +165,7 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 
 // TestEverySettingIsTested makes whoever adds a setting say here how it is read.
 func TestEverySettingIsTested(t *testing.T) {
-	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file"}
+	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file", "stytch-ca-file", "sandbox-seed"}
 	for _, s := range config.ServeSettings() {
 		if _, ok := readable[s.Flag]; !ok && !slices.Contains(elsewhere, s.Flag) {
 			t.Errorf("no test reads the value of %s", s.Name())
@@ -319,6 +322,45 @@ func TestSecretFile(t *testing.T) {
 	})
 }
 
+// TestFilesThatSettingsName reads a seed and certificates, and refuses what cannot be read as such by its name.
+func TestFilesThatSettingsName(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	seed, missing := file("seed.json", "{}"), filepath.Join(dir, "missing")
+	if got := serve(t, nil, "--sandbox", "--sandbox-seed", seed).SandboxSeed; string(got) != "{}" {
+		t.Errorf("the seed is %q", got)
+	}
+	blames(t, refused(t, nil, "--sandbox", "--sandbox-seed", missing), "--sandbox-seed: ")
+	c, err := config.ParseSandbox([]string{"--seed", seed, "--tls", "--certificate-file", "x.pem"}, env(nil).get)
+	if err != nil || string(c.Seed) != "{}" || !c.TLS || c.CertificateFile != "x.pem" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := config.ParseSandbox([]string{"--certificate-file", "x.pem"}, env(nil).get); err == nil {
+		t.Error("a certificate without TLS was accepted")
+	}
+
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	trusted := file("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+	want := x509.NewCertPool()
+	want.AddCert(server.Certificate())
+	if got := serve(t, realProject, "--stytch-ca-file", trusted).RootCAs; !got.Equal(want) {
+		t.Error("the certificate is not trusted")
+	}
+	if serve(t, realProject).RootCAs != nil {
+		t.Error("without a file, the system's roots are replaced")
+	}
+	for _, path := range []string{missing, seed} {
+		blames(t, refused(t, realProject.with(env{"STYTCH_CA_FILE": path})), "STYTCH_CA_FILE: ")
+	}
+}
+
 func TestBaseURL(t *testing.T) {
 	tests := []struct {
 		name, project, given string
@@ -403,8 +445,8 @@ func TestHelpIsAskedFor(t *testing.T) {
 var all = map[string][]config.Setting{"serve": config.ServeSettings(), "sandbox": config.SandboxSettings()}
 
 func TestSettingsAreComplete(t *testing.T) {
-	envs := make(map[string]string)
 	for command, settings := range all {
+		envs := make(map[string]string)
 		flags := make(map[string]bool)
 		for _, s := range settings {
 			if s.Doc == "" || !strings.HasSuffix(s.Doc, ".") {
@@ -456,7 +498,7 @@ func TestDefaultsParse(t *testing.T) {
 		t.Errorf("unset and set to the default differ (-unset +set):\n%s", diff)
 	}
 	for _, s := range config.SandboxSettings() {
-		if _, err := config.ParseSandbox([]string{"--" + s.Flag, s.Default}, env(nil).get); err != nil {
+		if _, err := config.ParseSandbox([]string{"--" + s.Flag + "=" + s.Default}, env(nil).get); err != nil {
 			t.Errorf("the default does not parse: %v", err)
 		}
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
@@ -189,4 +190,33 @@ func readSecret(path string) (string, error) {
 		return "", errors.New("is empty")
 	}
 	return secret, nil
+}
+
+// seedFile is read when it is set; what it says is the sandbox's to judge.
+func seedFile(into *[]byte, flagName, doc string) Setting {
+	s := text(nil, flagName, "", doc)
+	s.set = func(path string) error {
+		if path == "" {
+			return nil
+		}
+		content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+		if err != nil {
+			return errors.New("cannot be read")
+		}
+		*into = content
+		return nil
+	}
+	return s
+}
+
+func readCertificates(path string) (*x509.CertPool, error) {
+	content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+	if err != nil {
+		return nil, errors.New("cannot be read")
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(content) {
+		return nil, errors.New("holds no certificate in PEM")
+	}
+	return pool, nil
 }
