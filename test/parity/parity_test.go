@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -15,7 +16,9 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
@@ -48,6 +51,8 @@ type verdict struct {
 	reason  string   // REST: the error type, in lower case
 	message string   // a part of the text
 	fields  []string // gRPC: the violations; REST names them in the text
+
+	raw string // everything that came back with an error, or, by REST, with a success
 }
 
 const (
@@ -104,7 +109,7 @@ func steps() []step {
 			}},
 		{name: "a code is spent once",
 			call: &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: code1},
-			want: verdict{codes.Unauthenticated, 401, stytchs, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE", "", nil}},
+			want: verdict{codes.Unauthenticated, 401, stytchs, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE", "", nil, ""}},
 		{name: "Rotate voids and mints", call: &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: member},
 			check: func(t *testing.T, answer proto.Message) {
 				got := answer.(*recoverycodesv1.RotateResponse).GetRecoveryCodes()
@@ -114,16 +119,16 @@ func steps() []step {
 			}},
 		{name: "a code that was voided",
 			call: &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: code2},
-			want: verdict{codes.Unauthenticated, 401, stytchs, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE", "", nil}},
+			want: verdict{codes.Unauthenticated, 401, stytchs, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE", "", nil, ""}},
 		{name: "no such organization", call: &recoverycodesv1.GetRequest{OrganizationId: "organization-test-none", MemberId: member},
-			want: verdict{codes.NotFound, 404, stytchs, "ORGANIZATION_NOT_FOUND", "", nil}},
+			want: verdict{codes.NotFound, 404, stytchs, "ORGANIZATION_NOT_FOUND", "", nil, ""}},
 		{name: "no such member", call: &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: "member-test-none"},
-			want: verdict{codes.NotFound, 404, stytchs, "MEMBER_NOT_FOUND", "", nil}},
+			want: verdict{codes.NotFound, 404, stytchs, "MEMBER_NOT_FOUND", "", nil, ""}},
 		{name: "no such session",
 			call: &recoverycodesv1.RecoverRequest{
 				OrganizationId: organization, MemberId: member, RecoveryCode: "any-code", SessionToken: proto.String("none"),
 			},
-			want: verdict{codes.NotFound, 404, stytchs, "SESSION_NOT_FOUND", "", nil}},
+			want: verdict{codes.NotFound, 404, stytchs, "SESSION_NOT_FOUND", "", nil, ""}},
 
 		{name: "nothing given", call: &recoverycodesv1.RecoverRequest{}, want: invalid("organization_id", "member_id", "recovery_code")},
 		{name: "Rotate without ids", call: &recoverycodesv1.RotateRequest{}, want: invalid("organization_id", "member_id")},
@@ -211,8 +216,12 @@ func rpc(request proto.Message) (string, proto.Message) {
 func throughGRPC(t *testing.T, d *daemon.Daemon, request proto.Message) (proto.Message, verdict) {
 	t.Helper()
 	method, answer := rpc(request)
-	err := d.Dial(t).Invoke(t.Context(), "/stytch.b2b.recoverycodes.v1.RecoveryCodesService/"+method, request, answer)
-	return answer, verdictOf(t, err)
+	var header, trailer metadata.MD
+	err := d.Dial(t).Invoke(t.Context(), "/stytch.b2b.recoverycodes.v1.RecoveryCodesService/"+method, request, answer,
+		grpc.Header(&header), grpc.Trailer(&trailer))
+	v := verdictOf(t, err)
+	v.raw += fmt.Sprint(map[string][]string(header), map[string][]string(trailer))
+	return answer, v
 }
 
 func verdictOf(t *testing.T, err error) verdict {
@@ -221,8 +230,9 @@ func verdictOf(t *testing.T, err error) verdict {
 		return verdict{}
 	}
 	st := status.Convert(err)
-	v := verdict{code: st.Code(), message: st.Message()}
+	v := verdict{code: st.Code(), message: st.Message(), raw: st.Message()}
 	for _, detail := range st.Details() {
+		v.raw += fmt.Sprint(detail)
 		switch detail := detail.(type) {
 		case *errdetails.ErrorInfo:
 			v.domain, v.reason = detail.GetDomain(), detail.GetReason()
@@ -248,11 +258,11 @@ func throughREST(t *testing.T, d *daemon.Daemon, request proto.Message) (proto.M
 	if resp.Header.Get("X-Request-Id") == "" || resp.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("headers %v", resp.Header)
 	}
+	raw := fmt.Sprint(resp.Header) + string(text)
 	if resp.StatusCode == http.StatusOK {
-		if err := protojson.Unmarshal(text, answer); err != nil {
-			t.Fatal(err)
-		}
-		return answer, verdict{}
+		// What is spoilt on purpose does not read as the message; such tests look at the bytes.
+		_ = protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, answer)
+		return answer, verdict{raw: raw}
 	}
 	var body map[string]any
 	if err := json.Unmarshal(text, &body); err != nil {
@@ -268,7 +278,7 @@ func throughREST(t *testing.T, d *daemon.Daemon, request proto.Message) (proto.M
 	}
 	errorType, _ := body["error_type"].(string)
 	message, _ := body["error_message"].(string)
-	return nil, verdict{http: resp.StatusCode, reason: strings.ToUpper(errorType), message: message}
+	return nil, verdict{http: resp.StatusCode, reason: strings.ToUpper(errorType), message: message, raw: raw}
 }
 
 func send(t *testing.T, d *daemon.Daemon, method string, request proto.Message) (*http.Response, []byte) {
