@@ -277,6 +277,29 @@ func TestSlowHasItsEffectAtOnce(t *testing.T) {
 	} // and Serve must end although the handlers have nine minutes to go
 }
 
+// TestClientsRepeat: a client that believes what it is told about an exchange
+// that was "never begun" sends it again, and so the faults are worth having.
+func TestClientsRepeat(t *testing.T) {
+	p := start(t, sandbox.Options{TLS: true})
+	for _, kind := range []string{"refused-stream-after-effect", "goaway-after-effect"} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if response, err := p.http.Do(p.about("rotate", fault+kind).WithContext(ctx)); err == nil {
+				_ = response.Body.Close()
+			}
+		}()
+		for ctx.Err() == nil && p.state(fault+kind).Effects.Rotate < 2 {
+		}
+		cancel()
+		<-ended
+		if got := p.state(fault + kind).Effects.Rotate; got < 2 {
+			t.Errorf("%s: %d rotations, want one at least that was not asked for", kind, got)
+		}
+	}
+}
+
 func TestBlackhole(t *testing.T) {
 	const silence = 100 * time.Millisecond
 	t.Run("HTTP/1.1", func(t *testing.T) {

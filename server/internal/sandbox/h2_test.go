@@ -29,7 +29,7 @@ func next[F http2.Frame](c *h2Client) F {
 func TestHTTP2ManyAtOnce(t *testing.T) {
 	p := start(t, sandbox.Options{TLS: true})
 	var callers sync.WaitGroup
-	for i := range 100 {
+	for i := range 50 {
 		callers.Go(func() {
 			id := fmt.Sprintf("%sslow-%d~%d", fault, i%7, i)
 			response, err := p.http.Do(p.about("recover", id))

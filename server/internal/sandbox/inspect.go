@@ -20,7 +20,7 @@ type State struct {
 // MemberState is the part of State that is about one member.
 type MemberState struct {
 	OrganizationID         string   `json:"organization_id"`
-	Calls                  Counts   `json:"calls"`   // requests that named the member, whatever came of them
+	Calls                  Counts   `json:"calls"`   // authenticated, well-formed requests about the member
 	Effects                Counts   `json:"effects"` // codes spent and rotations; Get has no effect
 	RecoveryCodes          []string `json:"recovery_codes"`
 	RecoveryCodesRemaining int      `json:"recovery_codes_remaining"`

@@ -25,7 +25,7 @@ import (
 )
 
 // patience bounds every wait for something that must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // seen is what a client that knows only frames and bytes saw of an exchange.
 type seen struct {
