@@ -133,48 +133,18 @@ func (d *decoder) list(f *field, depth int) result {
 	}
 }
 
-// mapping reads the entries of a map, each of which is a message on the wire.
+// mapping reads the entries of a map.
 func (d *decoder) mapping(f *field, depth int) result {
 	if depth+1 > MaxNesting {
 		return d.dropValue(TooDeep)
 	}
-	d.pos++
 	d.path.push(anyKey)
 	begin := len(d.out)
-	own := d.keys.enter()
-	for first := true; ; first = false {
-		name, step := d.member(first)
-		if step == failed {
-			return broken
-		}
-		if step == ended {
-			d.keys.leave(own)
-			break
-		}
-		entry := len(d.out)
-		d.tag(f)
-		start := d.open()
-		d.out = append(d.out, entryKey)
-		key := d.appendText(name)
-		var r result
-		switch {
-		case d.known(&own, key):
-			r = d.dropValue(Duplicate)
-		case d.peek() == 'n' && f.element.kind != kindValue:
-			r = d.dropValue(NullElement)
-		default:
-			r = d.value(f.element, depth+1)
-		}
-		if r == broken {
-			return broken
-		}
-		if r == dropped {
-			d.out = d.out[:entry]
-			continue
-		}
-		d.remember(&own, key.shift(d.close(start)))
-	}
+	ok := d.entries(f.tag, f.element, depth+1)
 	d.path.pop()
+	if !ok {
+		return broken
+	}
 	return d.afford(begin, d.sacrifice.freeForm)
 }
 

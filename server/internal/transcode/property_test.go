@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -29,32 +30,43 @@ func draw(t *rapid.T, of proto.Message) *node {
 	return randomDocument(t, m.Interface())
 }
 
-// same fails the test unless the wire bytes say what protojson reads in the document.
-func same(t *rapid.T, tt *testing.T, of proto.Message, document, wire []byte) {
-	want, got := reading(tt, of, document), decode(tt, of, wire)
+// check checks a property on every subject.
+func check(t *testing.T, property func(t *rapid.T, of proto.Message, made *transcode.Table)) {
+	for name, of := range subjects(t) {
+		t.Run(name, func(t *testing.T) {
+			made := table(t, of)
+			rapid.Check(t, func(t *rapid.T) { property(t, of, made) })
+		})
+	}
+}
+
+// same stops the check unless the wire bytes say what protojson reads in the document.
+func same(t *rapid.T, of proto.Message, document, wire []byte) {
+	want, got := of.ProtoReflect().New().Interface(), of.ProtoReflect().New().Interface()
+	if err := protojson.Unmarshal(document, want); err != nil {
+		t.Fatalf("protojson: %v", err)
+	}
+	if err := proto.Unmarshal(wire, got); err != nil {
+		t.Fatalf("the wire bytes do not decode: %v", err)
+	}
 	if !proto.Equal(want, got) {
-		t.Fatalf("protojson's reading of %s differs (-protojson +ours):\n%s", document, cmp.Diff(want, got, protocmp.Transform()))
+		t.Fatalf("not protojson's reading of %s (-protojson +ours):\n%s", document, cmp.Diff(want, got, protocmp.Transform()))
 	}
 }
 
 // Whatever the schema foresees is read as protojson reads it.
 func TestPropertyReadsAsProtojson(t *testing.T) {
-	for name, of := range subjects(t) {
-		t.Run(name, func(tt *testing.T) {
-			made := table(tt, of)
-			rapid.Check(tt, func(t *rapid.T) {
-				document := draw(t, of).write(t)
-				got, err := made.Append(nil, document)
-				if err != nil {
-					t.Fatalf("%v: %s", err, document)
-				}
-				if got.DriftTotal != 0 {
-					t.Fatalf("drift %v: %s", got.Drift, document)
-				}
-				same(t, tt, of, document, got.Wire)
-			})
-		})
-	}
+	check(t, func(t *rapid.T, of proto.Message, made *transcode.Table) {
+		document := draw(t, of).write(t)
+		got, err := made.Append(nil, document)
+		if err != nil {
+			t.Fatalf("%v: %s", err, document)
+		}
+		if got.DriftTotal != 0 {
+			t.Fatalf("drift %v: %s", got.Drift, document)
+		}
+		same(t, of, document, got.Wire)
+	})
 }
 
 // site is a place in a document: a member of a message, or an element of a list that belongs to one.
@@ -156,69 +168,59 @@ func damage(t *rapid.T, n *node) (string, transcode.Kind) {
 
 // A value that its field cannot have costs itself and nothing else.
 func TestPropertyDamageStaysWhereItIs(t *testing.T) {
-	for name, of := range subjects(t) {
-		t.Run(name, func(tt *testing.T) {
-			made := table(tt, of)
-			rapid.Check(tt, func(t *rapid.T) {
-				root := draw(t, of)
-				places, _ := sites(root)
-				if len(places) == 0 {
-					return
-				}
-				place := rapid.SampledFrom(places).Draw(t, "place")
-				old := place.value()
-				text, kind := damage(t, old)
-				if text == "" {
-					return
-				}
-				place.replace(&node{text: text, raw: true})
-				damaged := root.write(t)
-				place.remove()
-				rest := root.write(t)
+	check(t, func(t *rapid.T, of proto.Message, made *transcode.Table) {
+		root := draw(t, of)
+		places, _ := sites(root)
+		if len(places) == 0 {
+			return
+		}
+		place := rapid.SampledFrom(places).Draw(t, "place")
+		old := place.value()
+		text, kind := damage(t, old)
+		if text == "" {
+			return
+		}
+		place.replace(&node{text: text, raw: true})
+		damaged := root.write(t)
+		place.remove()
+		rest := root.write(t)
 
-				got, err := made.Append(nil, damaged)
-				if err != nil {
-					t.Fatalf("%v: %s", err, damaged)
-				}
-				if diff := cmp.Diff([]transcode.Drift{{Path: old.path, Kind: kind}}, got.Drift); diff != "" || got.DriftTotal != 1 {
-					t.Fatalf("drift of %s (-want +got):\n%s", damaged, diff)
-				}
-				same(t, tt, of, rest, got.Wire)
-			})
-		})
-	}
+		got, err := made.Append(nil, damaged)
+		if err != nil {
+			t.Fatalf("%v: %s", err, damaged)
+		}
+		if diff := cmp.Diff([]transcode.Drift{{Path: old.path, Kind: kind}}, got.Drift); diff != "" || got.DriftTotal != 1 {
+			t.Fatalf("drift of %s (-want +got):\n%s", damaged, diff)
+		}
+		same(t, of, rest, got.Wire)
+	})
 }
 
 // Members that the schema does not foresee, and second ones, change nothing.
 func TestPropertyAdditionsChangeNothing(t *testing.T) {
-	for name, of := range subjects(t) {
-		t.Run(name, func(tt *testing.T) {
-			made := table(tt, of)
-			rapid.Check(tt, func(t *rapid.T) {
-				root := draw(t, of)
-				plain := root.write(t)
-				_, objects := sites(root)
-				object := rapid.SampledFrom(objects).Draw(t, "object")
+	check(t, func(t *rapid.T, of proto.Message, made *transcode.Table) {
+		root := draw(t, of)
+		plain := root.write(t)
+		_, objects := sites(root)
+		object := rapid.SampledFrom(objects).Draw(t, "object")
 
-				extra := member{"not_in_the_schema", freeNode(randomFree(t, 0).AsInterface())}
-				want := transcode.Drift{Path: join(object.path, extra.name), Kind: transcode.UnknownMember}
-				at := rapid.IntRange(0, len(object.members)).Draw(t, "at")
-				if at > 0 && rapid.Bool().Draw(t, "duplicate") && object.members[at-1].value.text != "null" {
-					extra.name = object.members[at-1].name
-					want = transcode.Drift{Path: join(object.path, extra.name), Kind: transcode.Duplicate}
-				}
-				object.members = slices.Insert(object.members, at, extra)
-				document := root.write(t)
+		extra := member{"not_in_the_schema", freeNode(randomFree(t, 0).AsInterface())}
+		want := transcode.Drift{Path: join(object.path, extra.name), Kind: transcode.UnknownMember}
+		at := rapid.IntRange(0, len(object.members)).Draw(t, "at")
+		if at > 0 && rapid.Bool().Draw(t, "duplicate") && object.members[at-1].value.text != "null" {
+			extra.name = object.members[at-1].name
+			want = transcode.Drift{Path: join(object.path, extra.name), Kind: transcode.Duplicate}
+		}
+		object.members = slices.Insert(object.members, at, extra)
+		document := root.write(t)
 
-				got, err := made.Append(nil, document)
-				if err != nil {
-					t.Fatalf("%v: %s", err, document)
-				}
-				if diff := cmp.Diff([]transcode.Drift{want}, got.Drift); diff != "" {
-					t.Fatalf("drift of %s (-want +got):\n%s", document, diff)
-				}
-				same(t, tt, of, plain, got.Wire)
-			})
-		})
-	}
+		got, err := made.Append(nil, document)
+		if err != nil {
+			t.Fatalf("%v: %s", err, document)
+		}
+		if diff := cmp.Diff([]transcode.Drift{want}, got.Drift); diff != "" {
+			t.Fatalf("drift of %s (-want +got):\n%s", document, diff)
+		}
+		same(t, of, plain, got.Wire)
+	})
 }

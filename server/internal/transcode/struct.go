@@ -3,13 +3,12 @@ package transcode
 import (
 	"encoding/binary"
 	"math"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The tags of google.protobuf.Struct, Value and ListValue, and of the entries of any map.
+// The tags of google.protobuf.Struct, Value and ListValue.
 const (
-	entryKey   = 1<<3 | 2
-	entryValue = 2<<3 | 2
-
 	structFields = 1<<3 | 2
 	listValues   = 1<<3 | 2
 
@@ -30,11 +29,18 @@ const (
 // freeField reads a field that is a Struct, Value or ListValue at the given depth.
 func (d *decoder) freeField(f *field, depth int) result {
 	d.path.push(anyKey)
+	r := d.free(f.tag, f.kind, depth)
+	d.path.pop()
+	return r
+}
+
+// free reads a Struct, Value or ListValue at the given depth and writes it after its tag and length, or nothing.
+func (d *decoder) free(tag uint64, k kind, depth int) result {
 	begin := len(d.out)
-	d.tag(f)
+	d.out = protowire.AppendVarint(d.out, tag)
 	start := d.open()
 	var r result
-	switch f.kind {
+	switch k {
 	case kindStruct:
 		r = d.freeObject(depth)
 	case kindListValue:
@@ -47,7 +53,6 @@ func (d *decoder) freeField(f *field, depth int) result {
 	} else {
 		d.out = d.out[:begin]
 	}
-	d.path.pop()
 	return r
 }
 
@@ -63,9 +68,9 @@ func (d *decoder) freeValue(depth int) result {
 		d.appendText(t)
 		return taken
 	case '{':
-		return d.freeNested(valueStruct, depth+1)
+		return d.free(valueStruct, kindStruct, depth+1)
 	case '[':
-		return d.freeNested(valueList, depth+1)
+		return d.free(valueList, kindListValue, depth+1)
 	case 't':
 		d.out = append(d.out, valueBool, 1)
 		return d.freeLiteral("true")
@@ -96,63 +101,15 @@ func (d *decoder) freeLiteral(want string) result {
 	return broken
 }
 
-// freeNested reads an object or a list into a Value, as the Struct or ListValue at the given depth.
-func (d *decoder) freeNested(tag byte, depth int) result {
-	begin := len(d.out)
-	d.out = append(d.out, tag)
-	start := d.open()
-	var r result
-	if tag == valueStruct {
-		r = d.freeObject(depth)
-	} else {
-		r = d.freeList(depth)
-	}
-	if r == taken {
-		d.close(start)
-	} else {
-		d.out = d.out[:begin]
-	}
-	return r
-}
-
 // freeObject reads an object into the body of a Struct at the given depth.
 func (d *decoder) freeObject(depth int) result {
 	if depth+belowStruct > MaxNesting {
 		return d.dropValue(TooDeep)
 	}
-	d.pos++
-	own := d.keys.enter()
-	for first := true; ; first = false {
-		name, step := d.member(first)
-		if step == failed {
-			return broken
-		}
-		if step == ended {
-			d.keys.leave(own)
-			return taken
-		}
-		entry := len(d.out)
-		d.out = append(d.out, structFields, 0, entryKey)
-		key := d.appendText(name)
-		var r result
-		if d.known(&own, key) {
-			r = d.dropValue(Duplicate)
-		} else {
-			d.out = append(d.out, entryValue, 0)
-			value := len(d.out)
-			if r = d.freeValue(depth + belowStruct); r == taken {
-				d.close(value)
-			}
-		}
-		switch r {
-		case broken:
-			return broken
-		case dropped:
-			d.out = d.out[:entry]
-		case taken:
-			d.remember(&own, key.shift(d.close(entry+2)))
-		}
+	if !d.entries(structFields, nil, depth+1) {
+		return broken
 	}
+	return taken
 }
 
 // freeList reads a list into the body of a ListValue at the given depth.
@@ -169,17 +126,13 @@ func (d *decoder) freeList(depth int) result {
 			return taken
 		case found:
 		}
-		begin := len(d.out)
-		d.out = append(d.out, listValues, 0)
-		value := len(d.out)
-		switch d.freeValue(depth + belowList) {
+		switch d.free(listValues, kindValue, depth+belowList) {
 		case broken:
 			return broken
 		case dropped:
 			// The others keep their places.
-			d.out = append(d.out[:begin], listValues, 2, valueNull, 0)
+			d.out = append(d.out, listValues, 2, valueNull, 0)
 		case taken:
-			d.close(value)
 		}
 	}
 }

@@ -59,6 +59,7 @@ const (
 
 type kind uint8
 
+// The scalars come before the messages.
 const (
 	kindString kind = iota
 	kindBool
@@ -180,51 +181,52 @@ func (b builder) element(fd protoreflect.FieldDescriptor) (*field, error) {
 	return f, b.fill(f, fd)
 }
 
+// scalars are the scalar types that are read, wellKnown the messages of google.protobuf. Any other message of google.protobuf has
+// a JSON form of its own that the package does not know.
+var (
+	scalars = map[protoreflect.Kind]struct {
+		kind kind
+		wire protowire.Type
+	}{
+		protoreflect.StringKind: {kindString, protowire.BytesType},
+		protoreflect.BoolKind:   {kindBool, protowire.VarintType},
+		protoreflect.Int32Kind:  {kindInt32, protowire.VarintType},
+		protoreflect.Int64Kind:  {kindInt64, protowire.VarintType},
+		protoreflect.Uint32Kind: {kindUint32, protowire.VarintType},
+		protoreflect.Uint64Kind: {kindUint64, protowire.VarintType},
+		protoreflect.FloatKind:  {kindFloat, protowire.Fixed32Type},
+		protoreflect.DoubleKind: {kindDouble, protowire.Fixed64Type},
+	}
+	wellKnown = map[protoreflect.FullName]kind{
+		"google.protobuf.Timestamp": kindTimestamp,
+		"google.protobuf.Struct":    kindStruct,
+		"google.protobuf.Value":     kindValue,
+		"google.protobuf.ListValue": kindListValue,
+	}
+)
+
 // fill sets what depends on the type of a value.
 func (b builder) fill(f *field, fd protoreflect.FieldDescriptor) error {
-	var wire protowire.Type
-	switch fd.Kind() {
-	case protoreflect.StringKind:
-		f.kind, wire = kindString, protowire.BytesType
-	case protoreflect.BoolKind:
-		f.kind, wire = kindBool, protowire.VarintType
-	case protoreflect.Int32Kind:
-		f.kind, wire = kindInt32, protowire.VarintType
-	case protoreflect.Int64Kind:
-		f.kind, wire = kindInt64, protowire.VarintType
-	case protoreflect.Uint32Kind:
-		f.kind, wire = kindUint32, protowire.VarintType
-	case protoreflect.Uint64Kind:
-		f.kind, wire = kindUint64, protowire.VarintType
-	case protoreflect.FloatKind:
-		f.kind, wire = kindFloat, protowire.Fixed32Type
-	case protoreflect.DoubleKind:
-		f.kind, wire = kindDouble, protowire.Fixed64Type
-	case protoreflect.MessageKind:
-		wire = protowire.BytesType
-		switch name := fd.Message().FullName(); {
-		case name == "google.protobuf.Timestamp":
-			f.kind = kindTimestamp
-		case name == "google.protobuf.Struct":
-			f.kind = kindStruct
-		case name == "google.protobuf.Value":
-			f.kind = kindValue
-		case name == "google.protobuf.ListValue":
-			f.kind = kindListValue
-		case name.Parent() == "google.protobuf":
-			return fmt.Errorf("type %s is not supported", name)
-		default:
-			m, err := b.nested(fd.Message())
-			if err != nil {
-				return err
-			}
-			f.kind, f.message = kindMessage, m
-		}
-	default:
+	if scalar, ok := scalars[fd.Kind()]; ok {
+		f.kind, f.tag = scalar.kind, protowire.EncodeTag(fd.Number(), scalar.wire)
+		return nil
+	}
+	if fd.Kind() != protoreflect.MessageKind {
 		return fmt.Errorf("type %s is not supported", fd.Kind())
 	}
-	f.tag = protowire.EncodeTag(fd.Number(), wire)
-	return nil
+	f.tag = protowire.EncodeTag(fd.Number(), protowire.BytesType)
+	name := fd.Message().FullName()
+	if k, ok := wellKnown[name]; ok {
+		f.kind = k
+		return nil
+	}
+	if name.Parent() == "google.protobuf" {
+		return fmt.Errorf("type %s is not supported", name)
+	}
+	var err error
+	f.kind = kindMessage
+	f.message, err = b.nested(fd.Message())
+	return err
 }
 
 // find returns the index of the field with the given name, or -1. The guess is where it probably is.

@@ -323,7 +323,7 @@ func (w *writer) quote(s string) {
 		switch {
 		case r < ' ' || w.escape > 0 && w.count%w.escape == 0:
 			for _, unit := range utf16.Encode([]rune{r}) {
-				fmt.Fprintf(w, `\u%04x`, unit)
+				_, _ = fmt.Fprintf(w, `\u%04x`, unit)
 			}
 		case r == '"' || r == '\\':
 			w.WriteString(`\` + string(r))

@@ -1,6 +1,54 @@
 package transcode
 
-import "bytes"
+import (
+	"bytes"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The tags of an entry of a map: its key, and its value if that is a message.
+const (
+	entryKey   = 1<<3 | 2
+	entryValue = 2<<3 | 2
+)
+
+// entries reads an object into the entries of a map, each a message at the given depth; pos is at the opening brace. The
+// values are of the type of element or, in a Struct, where that is nil, anything.
+func (d *decoder) entries(tag uint64, element *field, depth int) bool {
+	d.pos++
+	own := d.keys.enter()
+	for first := true; ; first = false {
+		name, step := d.member(first)
+		if step != found {
+			d.keys.leave(own)
+			return step == ended
+		}
+		begin := len(d.out)
+		d.out = protowire.AppendVarint(d.out, tag)
+		start := d.open()
+		d.out = append(d.out, entryKey)
+		key := d.appendText(name)
+		var r result
+		switch {
+		case d.known(&own, key):
+			r = d.dropValue(Duplicate)
+		case element == nil:
+			r = d.free(entryValue, kindValue, depth+1)
+		case d.peek() == 'n' && element.kind != kindValue:
+			r = d.dropValue(NullElement)
+		default:
+			r = d.value(element, depth)
+		}
+		switch r {
+		case broken:
+			return false
+		case dropped:
+			d.out = d.out[:begin]
+		case taken:
+			d.remember(&own, key.shift(d.close(start)))
+		}
+	}
+}
 
 // span is a range of the bytes written.
 type span struct{ start, end int }
