@@ -4,8 +4,9 @@
 TOOLS := .ci/tools/bin
 GO    ?= go
 RACE  ?=
+TIME  ?= 1m
 
-.PHONY: run build test lint fmt generate check-generate accept-contract tools clean
+.PHONY: run build test fuzz lint fmt generate check-generate accept-contract tools clean
 
 ## run: start the server on loopback with an emulated Stytch behind it
 run: build
@@ -20,8 +21,13 @@ build:
 test:
 	$(GO) test $(RACE) ./...
 
+## fuzz: every fuzz target for TIME each
+fuzz:
+	.ci/fuzz $(TIME)
+
 ## lint: Go, the contract's style, and that it breaks no caller of the committed baseline
 lint: $(TOOLS)/.built
+	$(GO) mod tidy -diff
 	$(TOOLS)/golangci-lint run ./...
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format --diff --exit-code
