@@ -69,6 +69,7 @@ func build(cfg *config.Serve, upstream stytch.Config, log *zap.Logger) (*house, 
 	h.grpc = grpc.NewServer(
 		grpc.ChainUnaryInterceptor(chain...),
 		grpc.ChainStreamInterceptor(interceptor.Stream(observer)...),
+		grpc.ForceServerCodecV2(interceptor.Codec()),
 		// Above every limit on a field, so that validation names the field instead of the library the frame.
 		grpc.MaxRecvMsgSize(2<<20),
 		grpc.MaxHeaderListSize(16<<10),

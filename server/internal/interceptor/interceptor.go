@@ -29,7 +29,8 @@ func Unary(calls *InFlight, observer *telemetry.Observer, limit time.Duration) [
 		identify,           // before everything that names the call
 		observe(observer),  // outside recovery, so that a call that panicked has its line too
 		recovery(observer), // directly inside the observer: everything below may fail without taking the process along
-		deadline(limit),    // last: nothing above it needs the time that is left
+		deadline(limit),    // nothing above it needs the time that is left
+		decodable,          // last: what cannot be read is refused when everything else about the call is known
 	}
 }
 
