@@ -76,7 +76,6 @@ func (t *Table) Append(dst, src []byte) (Answer, error) {
 		}
 		d.out = d.out[:len(dst)]
 		d.pos, d.drift, d.driftTotal = 0, nil, 0
-		clear(d.kept)
 	}
 	return Answer{}, &DocumentError{Offset: len(src), Reason: OverSize}
 }

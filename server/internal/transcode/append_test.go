@@ -181,6 +181,40 @@ func TestAppendErrors(t *testing.T) {
 	}
 }
 
+// Strings are looked at eight bytes at a time: what is special about a byte is seen wherever it stands.
+func TestStringsAtEveryOffset(t *testing.T) {
+	message := everything(t)
+	made := table(t, message)
+	const before, after = `{"text":"`, `"}`
+	for length := range 20 {
+		padding := strings.Repeat("~", length)
+		for _, special := range []string{"", " ", "é", "\x7f", `\"`, `\\`, `\u0041`} {
+			document := before + padding + special + padding + after
+			got, err := made.Append(nil, []byte(document))
+			if err != nil || got.DriftTotal != 0 {
+				t.Fatalf("%s: %v, drift %v", document, err, got.Drift)
+			}
+			expectMessage(t, message, document, got.Wire)
+		}
+		for c := range 0x20 {
+			document := before + padding + string(rune(c)) + padding + padding + after
+			_, err := made.Append(nil, []byte(document))
+			want := transcode.DocumentError{Offset: len(before) + length, Reason: transcode.NotJSON}
+			var failure *transcode.DocumentError
+			if !errors.As(err, &failure) || *failure != want {
+				t.Errorf("%q: %v, want %v", document, err, &want)
+			}
+		}
+		for c := 0x80; c <= 0xff; c++ {
+			got, err := made.Append(nil, []byte(before+padding+string([]byte{byte(c)})+padding+after))
+			if err != nil || len(got.Drift) != 1 || got.Drift[0].Kind != transcode.BadUTF8 {
+				t.Fatalf("%x at %d: %v, drift %v", c, length, err, got.Drift)
+			}
+			expectMessage(t, message, before+padding+"\ufffd"+padding+after, got.Wire)
+		}
+	}
+}
+
 func TestKept(t *testing.T) {
 	tests := []struct {
 		name, document string

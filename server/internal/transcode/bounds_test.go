@@ -105,6 +105,21 @@ func TestNesting(t *testing.T) {
 	}
 }
 
+// The entries of a map are messages, of which those in the innermost message possible would be one too many.
+func TestNestingOfEntries(t *testing.T) {
+	message := everything(t)
+	document := repeat(transcode.MaxNesting-1, `{"child":`, `{"labels":{"a":"b"},"text":"c"}`, `}`)
+	got, err := table(t, message).Append(nil, []byte(document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []transcode.Drift{{Path: strings.Repeat("child.", transcode.MaxNesting-1) + "labels", Kind: transcode.TooDeep}}
+	if diff := cmp.Diff(want, got.Drift); diff != "" {
+		t.Errorf("drift (-want +got):\n%s", diff)
+	}
+	expectMessage(t, message, repeat(transcode.MaxNesting-1, `{"child":`, `{"text":"c"}`, `}`), got.Wire)
+}
+
 // copies is n times the same element.
 func copies(n int, element string) string {
 	return strings.TrimSuffix(strings.Repeat(element+",", n), ",")
@@ -167,6 +182,9 @@ func TestSacrifices(t *testing.T) {
 
 // Scalars of the top level fill the message up to the last byte, and one more is an error.
 func TestMaxSize(t *testing.T) {
+	if transcode.MaxSize != 4194304 {
+		t.Errorf("MaxSize is %d, not what gRPC clients accept", transcode.MaxSize)
+	}
 	made := table(t, everything(t))
 	// A tag, four bytes of length and the string.
 	const fits = transcode.MaxSize - 5
