@@ -1,9 +1,11 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +19,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/apierror"
@@ -167,34 +170,69 @@ func fiveFields(t *testing.T, w *httptest.ResponseRecorder) map[string]any {
 	return body
 }
 
-// TestWhatStytchsSDKsSend replays requests in the shapes that Stytch's own SDKs are known to send.
-func TestWhatStytchsSDKsSend(t *testing.T) {
-	get := &recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"}
-	rotate := &recoverycodesv1.RotateRequest{OrganizationId: "o", MemberId: "m"}
-	for name, test := range map[string]struct {
-		request *http.Request
-		want    proto.Message
-	}{
-		"content type on GET":       {request("GET "+prefix+"o/m", "", jsonType), get},
-		"ids repeated as a query":   {request("GET "+prefix+"o/m?organization_id=o&member_id=m", ""), get},
-		"a body on GET":             {request("GET "+prefix+"o/m", "{}", jsonType), get},
-		"a charset":                 {request("POST "+prefix+"rotate", `{"organization_id":"o","member_id":"m"}`, jsonType+"; charset=utf-8"), rotate},
-		"a type in capitals":        {request("POST "+prefix+"rotate", `{"organization_id":"o","member_id":"m"}`, "Content-Type: Application/JSON"), rotate},
-		"no type":                   {request("POST "+prefix+"rotate", `{"organization_id":"o","member_id":"m"}`), rotate},
-		"no body":                   {request("POST "+prefix+"rotate", "", jsonType), &recoverycodesv1.RotateRequest{}},
-		"an escaped external id":    {request("GET "+prefix+"a%7Cb/m%2Dx", ""), &recoverycodesv1.GetRequest{OrganizationId: "a|b", MemberId: "m-x"}},
-		"an external id as it is":   {&http.Request{Method: http.MethodGet, URL: rawURL(prefix+"a|b/m", "")}, &recoverycodesv1.GetRequest{OrganizationId: "a|b", MemberId: "m"}},
-		"an escaped slash":          {request("GET "+prefix+"a%2Fb/m", ""), &recoverycodesv1.GetRequest{OrganizationId: "a/b", MemberId: "m"}},
-		"an escape that is escaped": {request("GET "+prefix+"%252e%252e/m", ""), &recoverycodesv1.GetRequest{OrganizationId: "%2e%2e", MemberId: "m"}},
-	} {
+// recorded are requests in the shapes that Stytch's own SDKs are known to send, as they stand on the wire, and what the
+// service is to be asked.
+var recorded = map[string]struct {
+	wire string
+	want proto.Message
+}{
+	"Node: the type of a body on GET": {
+		"GET /v1/b2b/recovery_codes/o/m HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpi\r\nContent-Type: application/json\r\n\r\n",
+		&recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"},
+	},
+	"Python: ids once more as a query": {
+		"GET /v1/b2b/recovery_codes/o/m?organization_id=o&member_id=m HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\r\n",
+		&recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"},
+	},
+	"Rust: a body on GET": {
+		"GET /v1/b2b/recovery_codes/o/m?organization_id=o&member_id=m HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+		&recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"},
+	},
+	"Rust: nulls for what is not set": {
+		post("recover", "application/json", `{"organization_id":"o","member_id":"m","recovery_code":"c","intermediate_session_token":null,`+
+			`"session_token":null,"session_jwt":null,"session_duration_minutes":null,"session_custom_claims":null,"telemetry_id":null}`),
+		&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "c"},
+	},
+	"Java: empty claims": {
+		post("recover", "application/json", `{"organization_id":"o","member_id":"m","recovery_code":"c","session_custom_claims":{}}`),
+		&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "c", SessionCustomClaims: &structpb.Struct{}},
+	},
+	".NET: a charset": {
+		post("rotate", "application/json; charset=utf-8", `{"organization_id":"o","member_id":"m"}`),
+		&recoverycodesv1.RotateRequest{OrganizationId: "o", MemberId: "m"},
+	},
+	"Go: an external id, escaped": {
+		"GET /v1/b2b/recovery_codes/a%7Cb/m%2Dx HTTP/1.1\r\nHost: x\r\n\r\n",
+		&recoverycodesv1.GetRequest{OrganizationId: "a|b", MemberId: "m-x"},
+	},
+	"Ruby: an external id, as it is": {
+		"GET /v1/b2b/recovery_codes/a|b/m HTTP/1.1\r\nHost: x\r\n\r\n",
+		&recoverycodesv1.GetRequest{OrganizationId: "a|b", MemberId: "m"},
+	},
+
+	"a type in capitals":         {post("rotate", "Application/JSON", `{"organization_id":"o"}`), &recoverycodesv1.RotateRequest{OrganizationId: "o"}},
+	"no type":                    {"POST /v1/b2b/recovery_codes/rotate HTTP/1.1\r\nHost: x\r\nContent-Length: 23\r\n\r\n{\"organization_id\":\"o\"}", &recoverycodesv1.RotateRequest{OrganizationId: "o"}},
+	"no body":                    {post("rotate", "application/json", ""), &recoverycodesv1.RotateRequest{}},
+	"an escaped slash":           {"GET /v1/b2b/recovery_codes/a%2Fb/m HTTP/1.1\r\nHost: x\r\n\r\n", &recoverycodesv1.GetRequest{OrganizationId: "a/b", MemberId: "m"}},
+	"an escape that was escaped": {"GET /v1/b2b/recovery_codes/%252e%252e/m HTTP/1.1\r\nHost: x\r\n\r\n", &recoverycodesv1.GetRequest{OrganizationId: "%2e%2e", MemberId: "m"}},
+}
+
+func post(operation, contentType, body string) string {
+	return fmt.Sprintf("POST /v1/b2b/recovery_codes/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpi\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+		operation, contentType, len(body), body)
+}
+
+func TestRecordedRequests(t *testing.T) {
+	for name, test := range recorded {
 		t.Run(name, func(t *testing.T) {
+			r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(test.wire)))
+			if err != nil {
+				t.Fatal(err)
+			}
 			s := &service{answer: `{"a":1}`}
 			door, _ := open(t, s)
 			w := httptest.NewRecorder()
-			if test.request.Body == nil {
-				test.request.Body = http.NoBody
-			}
-			door.ServeHTTP(w, test.request)
+			door.ServeHTTP(w, r)
 			if w.Code != http.StatusOK || w.Body.String() != `{"a":1}` || !proto.Equal(s.request, test.want) {
 				t.Errorf("status %d, %s, asked %v", w.Code, w.Body, s.request)
 			}
