@@ -42,19 +42,17 @@ type h2Conn struct {
 	lastID  uint32               // the highest that the client has opened
 }
 
-// serveH2 answers on conn until the client leaves or ctx ends. It returns when
-// every handler has.
+// serveH2 answers on conn until that is closed, by either side. It returns
+// when every handler has. The contexts of requests are derived from ctx.
 func serveH2(ctx context.Context, conn *tls.Conn, handler http.Handler) {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &h2Conn{conn: conn, tls: conn.ConnectionState(), handler: handler, streams: map[uint32]*h2Stream{}}
 	c.idle = time.AfterFunc(idleTimeout, c.close)
-	stop := context.AfterFunc(ctx, c.close)
 	c.out.init(conn)
 	c.read(ctx)
 	cancel()
-	stop()
 	c.idle.Stop()
-	c.close()
+	c.close() // lets go of handlers that are writing
 	c.out.abandon()
 	c.running.Wait()
 }

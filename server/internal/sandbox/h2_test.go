@@ -150,3 +150,14 @@ func TestHTTP2Misuse(t *testing.T) {
 		}
 	})
 }
+
+// TestHTTP2ClientLeaves: the handler of a stream that the client has reset
+// ends, and does not wait for its time.
+func TestHTTP2ClientLeaves(t *testing.T) {
+	p := start(t, sandbox.Options{TLS: true})
+	c := p.h2()
+	c.send(1, p.about("get", fault+"slow-600000"))
+	waitFor(t, "the handler to wait", func() bool { return goroutinesIn("sandbox.(*h2Stream).handle(") > 0 })
+	c.must(c.framer.WriteRSTStream(1, http2.ErrCodeCancel))
+	waitFor(t, "the handler to end", func() bool { return goroutinesIn("sandbox.(*h2Stream).handle(") == 0 })
+}

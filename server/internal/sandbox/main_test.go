@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -50,17 +51,32 @@ func start(t *testing.T, options sandbox.Options) *peer {
 	return serve(t, s)
 }
 
+// serve serves s until the test ends.
 func serve(t *testing.T, s *sandbox.Sandbox) *peer {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	p, served := serveUntil(ctx, t, s)
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	return p
+}
+
+// serveUntil serves s until ctx ends. What Serve returned can be received.
+func serveUntil(ctx context.Context, t *testing.T, s *sandbox.Sandbox) (*peer, <-chan error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(ctx, l) }()
 	p := &peer{sandbox: s, t: t, serverName: "localhost", addr: l.Addr().String(), url: "http://" + l.Addr().String()}
 	transport := &http.Transport{ForceAttemptHTTP2: true}
+	t.Cleanup(transport.CloseIdleConnections)
 	if pem := s.CertificatePEM(); pem != nil {
 		p.url = "https://" + p.addr
 		p.trusted = x509.NewCertPool()
@@ -68,14 +84,7 @@ func serve(t *testing.T, s *sandbox.Sandbox) *peer {
 		transport.TLSClientConfig = &tls.Config{RootCAs: p.trusted}
 	}
 	p.http = &http.Client{Timeout: patience, Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	t.Cleanup(func() {
-		cancel()
-		if err := <-served; err != nil {
-			t.Errorf("Serve returned %v", err)
-		}
-		transport.CloseIdleConnections()
-	})
-	return p
+	return p, served
 }
 
 // in returns the peer for use in a subtest.
@@ -212,6 +221,22 @@ func (p *peer) wholeState() sandbox.State {
 		p.t.Fatal(err)
 	}
 	return state
+}
+
+// waitFor waits until a condition holds that nothing announces.
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// goroutinesIn counts the goroutines that stand in a function of this name.
+func goroutinesIn(function string) int {
+	stacks := make([]byte, 1<<20)
+	return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte(function))
 }
 
 // clock is a time that tests move.

@@ -2,7 +2,10 @@ package sandbox_test
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -42,5 +45,44 @@ func TestServeEnds(t *testing.T) {
 				t.Error("the listener is still open")
 			}
 		})
+	}
+}
+
+// TestServeLetsGo: connections that are idle, swallowed or waiting do not hold
+// up the end of Serve, and end with it.
+func TestServeLetsGo(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		s, err := sandbox.New(sandbox.Options{TLS: encrypted})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		p, served := serveUntil(ctx, t, s)
+
+		silent := p.dial("http/1.1")
+		swallowed := p.dial("http/1.1")
+		r := p.about("get", fault+"idle-blackhole")
+		if err := r.Write(swallowed); err != nil {
+			t.Fatal(err)
+		}
+		usable(t, readHTTP1(t, newReader(swallowed), r), "get")
+		open := []net.Conn{silent, swallowed}
+		if encrypted {
+			c := p.h2()
+			c.send(1, p.about("get", fault+"slow-600000"))
+			c.send(3, p.about("get", fault+"idle-blackhole"))
+			usable(t, c.receive(3), "get")
+			open = append(open, c.conn)
+		}
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve returned %v", err)
+		}
+		for i, conn := range open {
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("connection %d is still open", i)
+			}
+		}
 	}
 }

@@ -72,9 +72,14 @@ func TestSessionIsExtended(t *testing.T) {
 			if diff := cmp.Diff(want, second.at("member_session", "custom_claims")); diff != "" {
 				t.Errorf("claims (-want +got):\n%s", diff)
 			}
+			third := p.post(recoverPath, member("recovery_code", next(), by, second.text(by), "session_duration_minutes", 5))
+			third.wantOK(t)
+			if got, want := third.text("member_session", "expires_at"), second.text("member_session", "expires_at"); got != want {
+				t.Errorf("a shorter duration moved the end of the session from %s to %s", want, got)
+			}
 			now.advance(90 * time.Minute)
 			p.post(recoverPath, member("recovery_code", next(), by, second.text(by))).wantError(t, 404, "session_not_found")
-			p.post(recoverPath, member("recovery_code", sandbox.RecoveryCodes()[2])).wantOK(t) // it was not spent
+			p.post(recoverPath, member("recovery_code", sandbox.RecoveryCodes()[3])).wantOK(t) // it was not spent
 		})
 	}
 }
