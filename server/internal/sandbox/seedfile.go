@@ -30,7 +30,10 @@ func ReadSeed(from io.Reader) (*Seed, error) {
 	if err := r.seed(seed); err != nil {
 		return nil, err
 	}
-	return seed, seed.validate()
+	if err := seed.validate(); err != nil {
+		return nil, err
+	}
+	return seed, nil
 }
 
 func lineAt(data []byte, offset int64) int {
