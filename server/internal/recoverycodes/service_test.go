@@ -173,6 +173,7 @@ func TestValidation(t *testing.T) {
 		"claims with NaN":         {claim(math.NaN()), "session_custom_claims"},
 		"claims with an infinity": {claim(math.Inf(-1)), "session_custom_claims"},
 		"claims of 4097 bytes":    {claim(strings.Repeat("x", maxClaims-len(`{"a":""}`)+1)), "session_custom_claims"},
+		"claims 3,000 deep":       {claim(nested(3000)), "session_custom_claims"},
 		"a reserved claim":        {func(r *recoverycodesv1.RecoverRequest) { r.SessionCustomClaims = object("exp", nil) }, "session_custom_claims.exp"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,6 +194,14 @@ func TestValidation(t *testing.T) {
 
 func claim(value any) func(*recoverycodesv1.RecoverRequest) {
 	return func(r *recoverycodesv1.RecoverRequest) { r.SessionCustomClaims = object("a", value) }
+}
+
+func nested(depth int) any {
+	var value any = "leaf"
+	for range depth {
+		value = []any{value}
+	}
+	return value
 }
 
 func object(name string, value any) *structpb.Struct {
