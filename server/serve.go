@@ -53,16 +53,16 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 			"(--insecure-allow-any-caller)")
 	}
 
-	h, err := build(cfg, upstream, log)
+	s, err := build(cfg, upstream, log)
 	if err != nil {
 		endSandbox()
 		return errors.Join(err, parts.Wait())
 	}
-	h.start(parts)
+	s.start(parts)
 	log.Info("serving",
-		zap.Stringer("grpc", h.grpcListener.Addr()),
-		zap.Stringer("http", h.httpListener.Addr()),
-		zap.Stringer("admin", h.adminListener.Addr()),
+		zap.Stringer("grpc", s.grpcListener.Addr()),
+		zap.Stringer("http", s.httpListener.Addr()),
+		zap.Stringer("admin", s.adminListener.Addr()),
 		zap.String("version", version()))
 
 	select {
@@ -71,7 +71,7 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 	case <-partsFailed.Done():
 		log.Error("a part of the server failed; stopping")
 	}
-	h.stop(context.WithoutCancel(ctx), cfg.DrainTimeout, cfg.UpstreamTimeout)
+	s.stop(context.WithoutCancel(ctx), cfg.DrainTimeout, cfg.UpstreamTimeout)
 	endSandbox()
 	err = parts.Wait()
 	log.Info("stopped")

@@ -29,9 +29,13 @@ func inFrontOf(t *testing.T, upstream http.HandlerFunc, args ...string) *daemon.
 	t.Helper()
 	s := httptest.NewServer(upstream)
 	t.Cleanup(s.Close)
-	return daemon.Start(t, []string{
+	d := daemon.Start(t, []string{
 		"STYTCH_PROJECT_ID=project-test-1", "STYTCH_SECRET=secret-test-relay", "STYTCH_BASE_URL=" + s.URL,
 	}, append(args, "--insecure-allow-any-caller")...)
+	if !strings.Contains(d.Log(), "ANY CALLER") {
+		t.Error("it does not say that any caller may use the credential")
+	}
+	return d
 }
 
 // requests is one request of each RPC, with the document that the stub upstream answers it with.

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -179,11 +180,21 @@ func Help(w io.Writer, settings []Setting) error {
 	return t.Flush()
 }
 
+// readFile is os.ReadFile without the path in its error: a secret that was put where a path belongs is not printed.
+func readFile(path string) ([]byte, error) {
+	content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+	var where *fs.PathError
+	if errors.As(err, &where) {
+		return nil, where.Err
+	}
+	return content, err
+}
+
 // readSecret reads a secret from a file, without the line end that editors leave.
 func readSecret(path string) (string, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+	content, err := readFile(path)
 	if err != nil {
-		return "", errors.New("cannot be read")
+		return "", err
 	}
 	secret := strings.TrimRight(string(content), "\r\n")
 	if secret == "" {
@@ -195,24 +206,19 @@ func readSecret(path string) (string, error) {
 // seedFile is read when it is set; what it says is the sandbox's to judge.
 func seedFile(into *[]byte, flagName, doc string) Setting {
 	s := text(nil, flagName, "", doc)
-	s.set = func(path string) error {
-		if path == "" {
-			return nil
+	s.set = func(path string) (err error) {
+		if path != "" {
+			*into, err = readFile(path)
 		}
-		content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
-		if err != nil {
-			return errors.New("cannot be read")
-		}
-		*into = content
-		return nil
+		return err
 	}
 	return s
 }
 
 func readCertificates(path string) (*x509.CertPool, error) {
-	content, err := os.ReadFile(path) //nolint:gosec // the path is the operator's own setting
+	content, err := readFile(path)
 	if err != nil {
-		return nil, errors.New("cannot be read")
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(content) {

@@ -70,13 +70,17 @@ func (v *visit) fail(w http.ResponseWriter, e *apierror.Error) {
 	if status == 0 {
 		status = runtime.HTTPStatusFromCode(e.Code)
 	}
+	message := e.Message
+	if e.Help != "" {
+		message += ". " + e.Help // gRPC carries it as a detail; the five fields have no other place for it
+	}
 	text, err := json.Marshal(struct {
 		StatusCode   int    `json:"status_code"`
 		RequestID    string `json:"request_id"`
 		ErrorType    string `json:"error_type"`
 		ErrorMessage string `json:"error_message"`
 		ErrorURL     string `json:"error_url"`
-	}{status, e.RequestID, e.PublicType(), e.Message, e.PublicURL()})
+	}{status, e.RequestID, e.PublicType(), message, e.PublicURL()})
 	if err != nil { // strings and an int always marshal
 		text = nil
 	}

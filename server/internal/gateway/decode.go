@@ -160,7 +160,7 @@ func (d *decoder) value(path string, depth int) *structpb.Value {
 	case json.Number:
 		f, ok := exact(string(t))
 		if !ok {
-			d.refuse(path, "holds a number that a double cannot hold")
+			d.refuse(path, "holds a number that would lose digits as a double; send it as a string")
 		}
 		return structpb.NewNumberValue(f)
 	case string:

@@ -92,9 +92,9 @@ func TestDecodeRefuses(t *testing.T) {
 		"surrogate at the end":   {`{"recovery_code":"\ud83d"}`, "INVALID_REQUEST", "recovery_code: holds half of a surrogate pair"},
 		"surrogate in a claim":   {`{"session_custom_claims":{"\udead":1}}`, "INVALID_REQUEST", "session_custom_claims: holds half of a surrogate pair"},
 		"claim twice":            {`{"session_custom_claims":{"a":{"b":1,"b":2}}}`, "INVALID_REQUEST", "session_custom_claims.a.b: stands more than once"},
-		"2^53+1":                 {`{"session_custom_claims":{"a":[9007199254740993]}}`, "INVALID_REQUEST", "session_custom_claims.a[0]: holds a number that a double cannot hold"},
-		"overflow":               {`{"session_custom_claims":{"a":1e999}}`, "INVALID_REQUEST", "session_custom_claims.a: holds a number that a double cannot hold"},
-		"underflow":              {`{"session_custom_claims":{"a":1e-999999999}}`, "INVALID_REQUEST", "session_custom_claims.a: holds a number that a double cannot hold"},
+		"2^53+1":                 {`{"session_custom_claims":{"a":[9007199254740993]}}`, "INVALID_REQUEST", "session_custom_claims.a[0]: holds a number that would lose digits as a double; send it as a string"},
+		"overflow":               {`{"session_custom_claims":{"a":1e999}}`, "INVALID_REQUEST", "session_custom_claims.a: holds a number that would lose digits as a double; send it as a string"},
+		"underflow":              {`{"session_custom_claims":{"a":1e-999999999}}`, "INVALID_REQUEST", "session_custom_claims.a: holds a number that would lose digits as a double; send it as a string"},
 		"depth 3000":             {`{"session_custom_claims":` + deep + `}`, "INVALID_REQUEST", "session_custom_claims" + strings.Repeat(".a", 65) + ": is nested deeper than 64 levels"},
 		"several things at once": {`{"member_id":1,"recovery_code":2}`, "INVALID_REQUEST", "member_id: must be a string; recovery_code: must be a string"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"sync"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -74,6 +75,7 @@ func (c *Channel) Invoke(ctx context.Context, name string, args, reply any, opts
 	}
 
 	answer, err := m.handler(m.impl, ctx, func(in any) error { return copyMessage(in, args) }, c.chain)
+	stream.mu.Lock()
 	for _, opt := range opts {
 		switch o := opt.(type) {
 		case grpc.HeaderCallOption:
@@ -82,6 +84,7 @@ func (c *Channel) Invoke(ctx context.Context, name string, args, reply any, opts
 			*o.TrailerAddr = stream.trailer
 		}
 	}
+	stream.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -103,9 +106,12 @@ func copyMessage(into, from any) error {
 	return nil
 }
 
-// transportStream collects what handlers and interceptors say beside the message. One goroutine at a time uses it.
+// transportStream collects what handlers and interceptors say beside the message. The header may be sent from another
+// goroutine than the handler's, at any time until the call ends and after.
 type transportStream struct {
-	method          string
+	method string
+
+	mu              sync.Mutex
 	header, trailer metadata.MD
 	headerSent      bool
 }
@@ -113,6 +119,12 @@ type transportStream struct {
 func (s *transportStream) Method() string { return s.method }
 
 func (s *transportStream) SetHeader(md metadata.MD) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.setHeader(md)
+}
+
+func (s *transportStream) setHeader(md metadata.MD) error {
 	if s.headerSent {
 		return status.Error(codes.Internal, "header was sent already")
 	}
@@ -121,7 +133,9 @@ func (s *transportStream) SetHeader(md metadata.MD) error {
 }
 
 func (s *transportStream) SendHeader(md metadata.MD) error {
-	if err := s.SetHeader(md); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.setHeader(md); err != nil {
 		return err
 	}
 	s.headerSent = true
@@ -129,6 +143,8 @@ func (s *transportStream) SendHeader(md metadata.MD) error {
 }
 
 func (s *transportStream) SetTrailer(md metadata.MD) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.trailer = metadata.Join(s.trailer, md)
 	return nil
 }

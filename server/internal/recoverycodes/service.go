@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
@@ -35,6 +36,10 @@ type Service struct {
 	upstream             *stytch.Client
 	get, recover, rotate operation
 	onDrift              func(method string, drift []transcode.Drift)
+
+	// announce returns what is done at the moment a Recover or Rotate is about to leave. Tests that need a server
+	// without the fuse replace it.
+	announce func(context.Context) func() error
 }
 
 // New returns the service. onDrift is told where an answer departs from the contract; it must not block.
@@ -45,6 +50,7 @@ func New(upstream *stytch.Client, onDrift func(method string, drift []transcode.
 		recover:  operation{name: "Recover", help: helpRecover},
 		rotate:   operation{name: "Rotate", help: helpRotate},
 		onDrift:  onDrift,
+		announce: sendHeader,
 	}
 	for op, answer := range map[*operation]proto.Message{
 		&s.get:     (*recoverycodesv1.GetResponse)(nil),
@@ -95,7 +101,7 @@ func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverReque
 		SessionDurationMinutes:   req.SessionDurationMinutes,
 		SessionCustomClaims:      claims,
 		TelemetryID:              req.TelemetryId,
-	})
+	}, s.announce(ctx))
 	answer := &recoverycodesv1.RecoverResponse{}
 	err := s.settle(ctx, &s.recover, &x, start, answer, req.GetRecoveryCode(), req.GetSessionToken(),
 		req.GetSessionJwt(), req.GetIntermediateSessionToken())
@@ -114,12 +120,22 @@ func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest
 	}
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x := s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId())
+	x := s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
 	answer := &recoverycodesv1.RotateResponse{}
 	if err := s.settle(ctx, &s.rotate, &x, start, answer); err != nil {
 		return nil, err
 	}
 	return answer, nil
+}
+
+// sendHeader is the fuse: it sends the response's header when the request is about to leave. A hop that has received
+// the header of an answer does not send the call again, whatever its retry policy says, because the answer has begun.
+// When the header cannot be sent, since the caller has gone, the request does not leave either.
+func sendHeader(ctx context.Context) func() error {
+	if grpc.ServerTransportStreamFromContext(ctx) == nil {
+		return nil // called as a Go function; there is no hop
+	}
+	return func() error { return grpc.SendHeader(ctx, nil) }
 }
 
 // settle turns an exchange into the answer or the error, and writes into the call's record what became of it.

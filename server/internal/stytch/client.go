@@ -146,19 +146,22 @@ type RecoverParams struct {
 //
 // Until the body is asked for, the end of ctx gives the call up. From then on it is finished whatever becomes of
 // ctx, within Config.Timeout: an effect whose answer nobody reads is the worst of the outcomes.
-func (c *Client) Recover(ctx context.Context, params RecoverParams) Exchange {
-	return c.effect(ctx, "recover", params)
+//
+// announce is called once, when the body is about to leave and from another goroutine; when it fails, nothing leaves.
+// It must not block. It may be nil.
+func (c *Client) Recover(ctx context.Context, params RecoverParams, announce func() error) Exchange {
+	return c.effect(ctx, "recover", params, announce)
 }
 
-// Rotate voids every recovery code of a member and mints new ones. The end of ctx is treated as in Recover.
-func (c *Client) Rotate(ctx context.Context, organizationID, memberID string) Exchange {
+// Rotate voids every recovery code of a member and mints new ones. ctx and announce are treated as in Recover.
+func (c *Client) Rotate(ctx context.Context, organizationID, memberID string, announce func() error) Exchange {
 	return c.effect(ctx, "rotate", struct {
 		OrganizationID string `json:"organization_id"`
 		MemberID       string `json:"member_id"`
-	}{organizationID, memberID})
+	}{organizationID, memberID}, announce)
 }
 
-func (c *Client) effect(ctx context.Context, operation string, params any) Exchange {
+func (c *Client) effect(ctx context.Context, operation string, params any, announce func() error) Exchange {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
@@ -167,7 +170,12 @@ func (c *Client) effect(ctx context.Context, operation string, params any) Excha
 	}
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.Timeout)
 	defer cancel()
-	load := newPayload(body.Bytes())
+	if ctx.Err() != nil { // AfterFunc would notice too, but perhaps after the body has been asked for
+		x := Exchange{Fault: FaultCancelled}
+		x.blame(ctx)
+		return x
+	}
+	load := newPayload(body.Bytes(), announce)
 	stop := context.AfterFunc(ctx, func() {
 		if load.seal() {
 			cancel()
@@ -180,7 +188,8 @@ func (c *Client) effect(ctx context.Context, operation string, params any) Excha
 	req.Body = load
 	req.ContentLength = int64(body.Len())
 	x := c.exchange(c.effects, req)
-	x.Sent = !load.seal()
+	// An answer may come before the body is asked for; whoever answers has heard of the request.
+	x.Sent = !load.seal() || x.Status != 0
 	if !x.Sent {
 		x.blame(ctx)
 	}

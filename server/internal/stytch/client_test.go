@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -79,9 +80,9 @@ func servers(t *testing.T, handler http.HandlerFunc, test func(t *testing.T, c *
 // calls are the three operations with a request each.
 var calls = map[string]func(context.Context, *Client) Exchange{
 	"Get":    func(ctx context.Context, c *Client) Exchange { return c.Get(ctx, "org", "member") },
-	"Rotate": func(ctx context.Context, c *Client) Exchange { return c.Rotate(ctx, "org", "member") },
+	"Rotate": func(ctx context.Context, c *Client) Exchange { return c.Rotate(ctx, "org", "member", nil) },
 	"Recover": func(ctx context.Context, c *Client) Exchange {
-		return c.Recover(ctx, RecoverParams{RecoveryCode: "code"})
+		return c.Recover(ctx, RecoverParams{RecoveryCode: "code"}, nil)
 	},
 }
 
@@ -168,7 +169,7 @@ func TestRecoverBody(t *testing.T) {
 				got, path = strings.TrimSpace(string(text)), r.URL.Path
 			}))
 			defer s.Close()
-			newClient(t, s.URL).Recover(t.Context(), test.params)
+			newClient(t, s.URL).Recover(t.Context(), test.params, nil)
 			if path != "/v1/b2b/recovery_codes/recover" || got != test.want {
 				t.Errorf("%s got\n%s\nwant\n%s", path, got, test.want)
 			}
@@ -402,7 +403,7 @@ func TestAnEffectIsNeverRepeated(t *testing.T) {
 // TestSealAndFirstRead lets the two race: whichever wins, "not sent" and bytes on their way exclude each other.
 func TestSealAndFirstRead(t *testing.T) {
 	for range 2000 {
-		p := newPayload([]byte("body"))
+		p := newPayload([]byte("body"), nil)
 		sealed := make(chan bool)
 		go func() { sealed <- p.seal() }()
 		var b [8]byte
@@ -414,6 +415,35 @@ func TestSealAndFirstRead(t *testing.T) {
 			t.Fatalf("the answer changed: sealed %v after %d bytes", again, n)
 		}
 	}
+}
+
+// TestAVetoSendsNothing lets the announcement fail: no body arrives and the call is known not to have been sent. One that
+// succeeds is made exactly once, before the body arrives.
+func TestAVetoSendsNothing(t *testing.T) {
+	var arrived, announced atomic.Int32
+	servers(t, func(_ http.ResponseWriter, r *http.Request) {
+		if text, err := io.ReadAll(r.Body); err == nil && len(text) > 0 {
+			if announced.Load() != 1 {
+				t.Errorf("a body arrived after %d announcements", announced.Load())
+			}
+			arrived.Add(1)
+		}
+	}, func(t *testing.T, c *Client) {
+		arrived.Store(0)
+		for range 20 {
+			if x := c.Rotate(t.Context(), "o", "m", func() error { return errors.New("veto") }); x.Sent {
+				t.Errorf("%+v", x)
+			}
+		}
+		if n := arrived.Load(); n != 0 {
+			t.Errorf("%d bodies arrived", n)
+		}
+		announced.Store(0)
+		x := c.Rotate(t.Context(), "o", "m", func() error { announced.Add(1); return nil })
+		if !x.Sent || x.Status != 200 || arrived.Load() != 1 {
+			t.Errorf("%+v, %d arrived", x, arrived.Load())
+		}
+	})
 }
 
 func TestRetryAfter(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync/atomic"
@@ -32,8 +33,8 @@ import (
 // slack is what the server adds to the upstream's time limit for its own work around an exchange.
 const slack = 2 * time.Second
 
-// house is the running server: two doors, the admin door, and the corridor between the doors and the upstream.
-type house struct {
+// server is the running server: two doors, the admin door, and the corridor between the doors and the upstream.
+type server struct {
 	log      *zap.Logger
 	upstream *stytch.Client
 	calls    interceptor.InFlight
@@ -47,14 +48,14 @@ type house struct {
 }
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
-func build(cfg *config.Serve, upstream stytch.Config, log *zap.Logger) (*house, error) {
-	h := &house{log: log, health: health.NewServer()}
+func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*server, error) {
+	s := &server{log: logger, health: health.NewServer()}
 	client, err := stytch.New(upstream)
 	if err != nil {
 		return nil, err
 	}
-	h.upstream = client
-	observer := telemetry.NewObserver(log)
+	s.upstream = client
+	observer := telemetry.NewObserver(logger)
 	service, err := recoverycodes.New(client, func(method string, drift []transcode.Drift) {
 		for _, d := range drift {
 			observer.Drifted(method, d.Path, d.Kind.String())
@@ -65,8 +66,8 @@ func build(cfg *config.Serve, upstream stytch.Config, log *zap.Logger) (*house, 
 	}
 
 	limit := cfg.UpstreamTimeout + slack
-	chain := interceptor.Unary(&h.calls, observer, limit)
-	h.grpc = grpc.NewServer(
+	chain := interceptor.Unary(&s.calls, observer, limit)
+	s.grpc = grpc.NewServer(
 		grpc.ChainUnaryInterceptor(chain...),
 		grpc.ChainStreamInterceptor(interceptor.Stream(observer)...),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
@@ -79,9 +80,9 @@ func build(cfg *config.Serve, upstream stytch.Config, log *zap.Logger) (*house, 
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 	)
-	recoverycodesv1.RegisterRecoveryCodesServiceServer(h.grpc, service)
-	healthpb.RegisterHealthServer(h.grpc, h.health)
-	reflection.Register(h.grpc)
+	recoverycodesv1.RegisterRecoveryCodesServiceServer(s.grpc, service)
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
 
 	corridor := inproc.New(chain...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
@@ -89,19 +90,19 @@ func build(cfg *config.Serve, upstream stytch.Config, log *zap.Logger) (*house, 
 	if err != nil {
 		return nil, err
 	}
-	h.http = h.httpServer(rest, limit)
-	h.admin = h.httpServer(h.adminHandler(observer.Metrics()), limit)
+	s.http = s.httpServer(rest, limit)
+	s.admin = s.httpServer(s.adminHandler(observer.Metrics()), limit)
 
-	if err := h.listen(cfg); err != nil {
+	if err := s.listen(cfg); err != nil {
 		return nil, err
 	}
-	return h, nil
+	return s, nil
 }
 
 // httpServer sets the limits by which a slow or greedy client cannot hold the server: a header in five seconds and
 // 16 KB, a request in fifteen, an answer within the upstream's limit, a connection idle for no longer than balancers
 // keep one.
-func (h *house) httpServer(handler http.Handler, limit time.Duration) *http.Server {
+func (s *server) httpServer(handler http.Handler, limit time.Duration) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -109,16 +110,16 @@ func (h *house) httpServer(handler http.Handler, limit time.Duration) *http.Serv
 		WriteTimeout:      15*time.Second + limit,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          zap.NewStdLog(h.log.WithOptions(zap.IncreaseLevel(zap.WarnLevel))),
+		ErrorLog:          log.New(io.Discard, "", 0), // lines of another form, with addresses; see main,
 	}
 }
 
 // adminHandler answers about this process only: an upstream that is down must not take every replica out of rotation.
-func (h *house) adminHandler(metrics http.Handler) http.Handler {
+func (s *server) adminHandler(metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !h.ready.Load() {
+		if !s.ready.Load() {
 			http.Error(w, "not serving", http.StatusServiceUnavailable)
 			return
 		}
@@ -128,15 +129,15 @@ func (h *house) adminHandler(metrics http.Handler) http.Handler {
 	return mux
 }
 
-func (h *house) listen(cfg *config.Serve) error {
+func (s *server) listen(cfg *config.Serve) error {
 	var errs []error
 	for _, l := range []struct {
 		setting, address string
 		into             *net.Listener
 	}{
-		{"--grpc-listen", cfg.GRPCListen, &h.grpcListener},
-		{"--http-listen", cfg.HTTPListen, &h.httpListener},
-		{"--admin-listen", cfg.AdminListen, &h.adminListener},
+		{"--grpc-listen", cfg.GRPCListen, &s.grpcListener},
+		{"--http-listen", cfg.HTTPListen, &s.httpListener},
+		{"--admin-listen", cfg.AdminListen, &s.adminListener},
 	} {
 		listener, err := net.Listen("tcp", l.address) //nolint:noctx // binding does not wait
 		if err != nil {
@@ -148,7 +149,7 @@ func (h *house) listen(cfg *config.Serve) error {
 	if len(errs) == 0 {
 		return nil
 	}
-	for _, l := range []net.Listener{h.grpcListener, h.httpListener, h.adminListener} {
+	for _, l := range []net.Listener{s.grpcListener, s.httpListener, s.adminListener} {
 		if l != nil {
 			_ = l.Close()
 		}
@@ -156,43 +157,43 @@ func (h *house) listen(cfg *config.Serve) error {
 	return errors.Join(errs...)
 }
 
-func (h *house) start(parts *errgroup.Group) {
-	parts.Go(func() error { return ended(h.admin.Serve(h.adminListener)) })
-	parts.Go(func() error { return ended(h.http.Serve(h.httpListener)) })
-	parts.Go(func() error { return h.grpc.Serve(h.grpcListener) })
-	h.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
-	h.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
-	h.ready.Store(true)
+func (s *server) start(parts *errgroup.Group) {
+	parts.Go(func() error { return ended(s.admin.Serve(s.adminListener)) })
+	parts.Go(func() error { return ended(s.http.Serve(s.httpListener)) })
+	parts.Go(func() error { return s.grpc.Serve(s.grpcListener) })
+	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
+	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+	s.ready.Store(true)
 }
 
 // stop takes the server down from the outside in. Health goes first, so that balancers look elsewhere; then REST,
 // since its calls end in the corridor; then gRPC. Recover and Rotate calls that were sent outlive their connections
 // and are waited for last. Every step is bounded.
-func (h *house) stop(ctx context.Context, drain, upstream time.Duration) {
-	h.ready.Store(false)
-	h.health.Shutdown()
+func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
+	s.ready.Store(false)
+	s.health.Shutdown()
 	within(ctx, drain, func(ctx context.Context) {
-		if h.http.Shutdown(ctx) != nil {
-			_ = h.http.Close()
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
 		}
-		h.stopGRPC(ctx)
+		s.stopGRPC(ctx)
 	})
 	within(ctx, upstream+slack, func(ctx context.Context) {
-		if left := h.calls.Wait(ctx); left > 0 {
-			h.log.Error("calls that were sent did not end in time; their outcome is unknown", zap.Int("calls", left))
+		if left := s.calls.Wait(ctx); left > 0 {
+			s.log.Error("calls that were sent did not end in time; their outcome is unknown", zap.Int("calls", left))
 		}
 	})
-	h.upstream.Close()
+	s.upstream.Close()
 	within(ctx, time.Second, func(ctx context.Context) {
-		if h.admin.Shutdown(ctx) != nil {
-			_ = h.admin.Close()
+		if s.admin.Shutdown(ctx) != nil {
+			_ = s.admin.Close()
 		}
 	})
 }
 
 // stopGRPC lets open calls end, and cuts them off when ctx does: one open health Watch would hold it for ever.
-func (h *house) stopGRPC(ctx context.Context) {
-	cut := context.AfterFunc(ctx, h.grpc.Stop)
+func (s *server) stopGRPC(ctx context.Context) {
+	cut := context.AfterFunc(ctx, s.grpc.Stop)
 	defer cut()
-	h.grpc.GracefulStop()
+	s.grpc.GracefulStop()
 }
