@@ -3,6 +3,9 @@
 package readme
 
 import (
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -130,5 +133,60 @@ func TestCommands(t *testing.T) {
 	}
 	if commands < 5 {
 		t.Errorf("only %d commands in the README", commands)
+	}
+}
+
+// TestErrors compares the reasons in docs/errors.md with those that the server knows, both ways.
+func TestErrors(t *testing.T) {
+	source := filepath.Join(root, "server", "internal", "apierror", "apierror.go")
+	file, err := parser.ParseFile(token.NewFileSet(), source, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 {
+			if value, ok := spec.Values[0].(*ast.BasicLit); ok && regexp.MustCompile(`^"[A-Z_]+"$`).MatchString(value.Value) {
+				known = append(known, strings.Trim(value.Value, `"`))
+			}
+		}
+		return true
+	})
+	page, err := os.ReadFile(filepath.Join(root, "docs", "errors.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| ").FindAllStringSubmatch(string(page), -1) {
+		listed = append(listed, m[1])
+	}
+	slices.Sort(known)
+	slices.Sort(listed)
+	if len(known) < 10 || !slices.Equal(known, listed) {
+		t.Errorf("docs/errors.md lists\n%v, the server knows\n%v", listed, known)
+	}
+}
+
+// TestLinks follows every link to a file of this repository in the README and in docs.
+func TestLinks(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := 0
+	for _, page := range append(pages, filepath.Join(root, "README.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`\]\(([^):#]+)\)`).FindAllStringSubmatch(string(text), -1) {
+			links++
+			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", page, m[1], err)
+			}
+		}
+	}
+	if links < 10 {
+		t.Errorf("only %d links", links)
 	}
 }
