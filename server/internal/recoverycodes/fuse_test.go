@@ -1,0 +1,161 @@
+package recoverycodes
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/sandbox"
+	"recoverycodes.internal/server/internal/stytch"
+	"recoverycodes.internal/server/internal/transcode"
+)
+
+// replica is the service, alone behind gRPC, in front of a sandbox. There are no interceptors, so that nothing but the
+// fuse can keep a hop from sending a call again: no trailer that forbids it.
+type replica struct {
+	address string
+	sandbox *sandbox.Sandbox
+	service *Service
+}
+
+// newReplicas returns n replicas of one sandbox. Without the fuse, nothing is said before a request leaves.
+func newReplicas(t *testing.T, n int, fuse bool) []replica {
+	t.Helper()
+	emulated, err := sandbox.New(sandbox.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	listener := listen(t)
+	ended := make(chan struct{})
+	go func() {
+		_ = emulated.Serve(ctx, listener) // it fails only when it cannot listen, and then no call succeeds
+		close(ended)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-ended
+	})
+	replicas := make([]replica, n)
+	for i := range replicas {
+		client, err := stytch.New(stytch.Config{
+			BaseURL:   &url.URL{Scheme: "http", Host: listener.Addr().String()},
+			ProjectID: sandbox.ProjectID, Secret: sandbox.Secret,
+			ConnectTimeout: 10 * time.Second, HeaderTimeout: fuseLimit, Timeout: fuseLimit, MaxAnswerBytes: 1 << 20,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		service, err := New(client, func(string, []transcode.Drift) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !fuse {
+			service.announce = func(context.Context) func() error { return nil }
+		}
+		server := grpc.NewServer()
+		recoverycodesv1.RegisterRecoveryCodesServiceServer(server, service)
+		door := listen(t)
+		go func() { _ = server.Serve(door) }()
+		t.Cleanup(func() {
+			server.Stop()
+			client.Close()
+		})
+		replicas[i] = replica{door.Addr().String(), emulated, service}
+	}
+	return replicas
+}
+
+// fuseLimit bounds an exchange in these tests: what never answers costs this much, each time it is tried.
+const fuseLimit = 700 * time.Millisecond
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// afterEffect are the faults after which a call has taken effect and its caller is told of a failure.
+var afterEffect = []string{
+	"reset-after-effect", "status-500-after-effect", "status-408-after-effect", "html-502-after-effect", "truncated",
+	"not-json", "huge", "slow-30000",
+}
+
+// retryAll is the worst a caller can do: send every call again, whatever the code, five times in all.
+const retryAll = `{"methodConfig": [{"name": [{}], "retryPolicy": {
+	"maxAttempts": 5, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1,
+	"retryableStatusCodes": ["CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
+		"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL",
+		"UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"]}}]}`
+
+// TestFuseAgainstAClientThatRetriesEverything counts the effects of one Rotate under each fault: one with the fuse. The
+// negative control, without it, has more, or this would prove nothing.
+func TestFuseAgainstAClientThatRetriesEverything(t *testing.T) {
+	for _, fuse := range []bool{true, false} {
+		r := newReplicas(t, 1, fuse)[0]
+		conn, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultServiceConfig(retryAll))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range afterEffect {
+			id := "member-test-fault-" + kind
+			_, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
+				OrganizationId: sandbox.OrganizationID, MemberId: id,
+			})
+			if err == nil {
+				t.Errorf("%s: succeeded", kind)
+			}
+			check(t, kind, fuse, r.sandbox.State().Members[id].Effects.Rotate)
+		}
+		_ = conn.Close()
+	}
+}
+
+func check(t *testing.T, kind string, fuse bool, effects int) {
+	t.Helper()
+	switch {
+	case fuse && effects != 1:
+		t.Errorf("%s: %d effects with the fuse", kind, effects)
+	case !fuse && effects < 2:
+		t.Errorf("%s: %d effects without the fuse: the test proves nothing", kind, effects)
+	}
+}
+
+// TestHeaderGoesBeforeTheAnswer has an upstream that never answers. With the fuse the caller has the header of the
+// answer all the same; the negative control gets none, but trailers alone at the end.
+func TestHeaderGoesBeforeTheAnswer(t *testing.T) {
+	for _, fuse := range []bool{true, false} {
+		r := newReplicas(t, 1, fuse)[0]
+		conn, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{}, recoverycodesv1.RecoveryCodesService_Rotate_FullMethodName)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.SendMsg(&recoverycodesv1.RotateRequest{
+			OrganizationId: sandbox.OrganizationID, MemberId: "member-test-fault-slow-30000~header",
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.CloseSend(); err != nil {
+			t.Fatal(err)
+		}
+		header, err := stream.Header()
+		if got := len(header.Get("content-type")) > 0; err != nil || got != fuse {
+			t.Errorf("fuse %v: header %v, %v", fuse, header, err)
+		}
+		_ = conn.Close()
+	}
+}

@@ -1,0 +1,99 @@
+package recoverycodes
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/sandbox"
+)
+
+// haproxyConfig is a proxy in front of two replicas that is told to send again whatever it can: it keeps the request,
+// and takes time-outs, cut connections and 5xx for reasons.
+const haproxyConfig = `
+global
+    nbthread 1
+defaults
+    mode http
+    option http-buffer-request
+    option redispatch
+    retries 3
+    retry-on all-retryable-errors
+    timeout connect 2s
+    timeout client 20s
+    timeout server 300ms
+frontend grpc
+    bind fd@3 proto h2
+    default_backend replicas
+backend replicas
+    server one %s proto h2
+    server two %s proto h2
+`
+
+// TestFuseBehindHAProxy counts the effects of one Rotate behind that proxy, under each fault and under the proxy's own
+// time-out, which is shorter than the upstream takes: one with the fuse. The negative control has more for the time-out;
+// the other faults end in a gRPC status, which HAProxy does not look at.
+func TestFuseBehindHAProxy(t *testing.T) {
+	binary, err := exec.LookPath("haproxy")
+	if err != nil {
+		if os.Getenv("RECOVERYCODES_CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("no haproxy")
+	}
+	for _, fuse := range []bool{true, false} {
+		replicas := newReplicas(t, 2, fuse)
+		proxy := startHAProxy(t, binary, replicas)
+		conn, err := grpc.NewClient(proxy, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range afterEffect {
+			id := "member-test-fault-" + kind
+			if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
+				OrganizationId: sandbox.OrganizationID, MemberId: id,
+			}, grpc.WaitForReady(true)); err == nil {
+				t.Errorf("%s: succeeded", kind)
+			}
+			if fuse || kind == "slow-30000" {
+				check(t, kind, fuse, replicas[0].sandbox.State().Members[id].Effects.Rotate)
+			}
+		}
+		_ = conn.Close()
+	}
+}
+
+// startHAProxy runs HAProxy on a listener that is handed to it, and returns its address.
+func startHAProxy(t *testing.T, binary string, replicas []replica) string {
+	t.Helper()
+	config := filepath.Join(t.TempDir(), "haproxy.cfg")
+	text := fmt.Sprintf(haproxyConfig, replicas[0].address, replicas[1].address)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listener := listen(t)
+	inherited, err := listener.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command(binary, "-db", "-q", "-f", config)
+	command.ExtraFiles = []*os.File{inherited}
+	command.Stderr = os.Stderr
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	// HAProxy has it now; a connection that this process accepted would never be answered.
+	_, _ = listener.Close(), inherited.Close()
+	t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+	return address
+}
