@@ -125,7 +125,7 @@ func TestServeStartsCleanAndStopsClean(t *testing.T) {
 // TestFaultsLeaveNothingBehind runs every fault of the sandbox through both doors, again and again, and looks whether
 // goroutines and memory are back where they were after the first time.
 func TestFaultsLeaveNothingBehind(t *testing.T) {
-	r := start(t, "--upstream-timeout=200ms")
+	r := start(t, "--upstream-timeout=200ms", "--upstream-least-time=1ms", "--upstream-breaker-failures=0")
 	conn := r.dial(t)
 	service := recoverycodesv1.NewRecoveryCodesServiceClient(conn)
 	round := func() {

@@ -56,10 +56,13 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*serv
 	}
 	s.upstream = client
 	observer := telemetry.NewObserver(logger)
-	service, err := recoverycodes.New(client, func(method string, drift []transcode.Drift) {
-		for _, d := range drift {
-			observer.Drifted(method, d.Path, d.Kind.String())
-		}
+	service, err := recoverycodes.New(client, recoverycodes.Options{
+		LeastTime: cfg.LeastTime, InFlight: cfg.MaxInFlight, BreakerFailures: cfg.BreakerFailures,
+		OnDrift: func(method string, drift []transcode.Drift) {
+			for _, d := range drift {
+				observer.Drifted(method, d.Path, d.Kind.String())
+			}
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func TestEveryFaultThroughEveryDoor(t *testing.T) {
 			t.Parallel()
 			sandbox := daemon.StartSandbox(t, secure)
 			d := daemon.Start(t, sandbox.Env, "--insecure-allow-any-caller", "--upstream-timeout="+upstreamLimit.String(),
-				"--upstream-header-timeout="+upstreamLimit.String())
+				"--upstream-header-timeout="+upstreamLimit.String(), "--upstream-breaker-failures=0")
 			for _, row := range faults {
 				// One after the other: over HTTP/2 some faults take down a connection that others would share.
 				t.Run(row.kind, func(t *testing.T) { row.run(t, sandbox, d, secure) })

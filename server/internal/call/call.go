@@ -46,6 +46,7 @@ type Call struct {
 	UpstreamRequestID string // Stytch's request id, empty when none arrived
 	UpstreamFault     string // the class of failure when the exchange was cut short
 	UpstreamTime      time.Duration
+	Retries           int // how often a Get was sent again
 
 	// Answer is the upstream's JSON, kept for the REST door only. It is a secret.
 	Answer []byte

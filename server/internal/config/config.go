@@ -31,7 +31,8 @@ type Serve struct {
 	AllowAnyCaller bool
 
 	ConnectTimeout, HeaderTimeout, UpstreamTimeout time.Duration
-	DrainTimeout                                   time.Duration
+	DrainTimeout, LeastTime                        time.Duration
+	MaxInFlight, BreakerFailures                   int
 
 	LogLevel, LogFormat string
 
@@ -67,6 +68,10 @@ func (c *Serve) settings() []Setting {
 		duration(&c.ConnectTimeout, "upstream-connect-timeout", "5s", "For a connection to Stytch, and again for its TLS handshake."),
 		duration(&c.HeaderTimeout, "upstream-header-timeout", "31s", "From a request's last byte to the header of its answer."),
 		duration(&c.UpstreamTimeout, "upstream-timeout", "31s", "For a whole exchange with Stytch, whose own limit is 30 s."),
+		duration(&c.LeastTime, "upstream-least-time", "250ms", "What must be left of a call's deadline; a call with less is refused before anything is sent."),
+		number(&c.MaxInFlight, 1, "upstream-max-in-flight", "1000", "Calls at Stytch at once; one more is refused before anything is sent."),
+		number(&c.BreakerFailures, 0, "upstream-breaker-failures", "20",
+			"After so many failures of Stytch in a row, calls are refused for 5 s before anything is sent; 0 is never."),
 		duration(&c.DrainTimeout, "drain-timeout", "10s",
 			"For open calls when stopping, before connections are cut. Recover and Rotate calls already sent are waited for "+
 				"longer, up to the upstream timeout."),

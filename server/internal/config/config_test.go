@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,8 @@ func TestServeDefaults(t *testing.T) {
 		GRPCListen: "127.0.0.1:50051", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9464",
 		Sandbox:        true,
 		ConnectTimeout: 5 * time.Second, HeaderTimeout: 31 * time.Second, UpstreamTimeout: 31 * time.Second,
-		DrainTimeout: 10 * time.Second,
-		LogLevel:     "info", LogFormat: "json",
+		DrainTimeout: 10 * time.Second, LeastTime: 250 * time.Millisecond, MaxInFlight: 1000, BreakerFailures: 20,
+		LogLevel: "info", LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.Serve{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -124,17 +125,20 @@ var readable = map[string]struct {
 	byFlag, byEnv string
 	get           func(*config.Serve) string
 }{
-	"grpc-listen":              {":1", "[::1]:2", func(c *config.Serve) string { return c.GRPCListen }},
-	"http-listen":              {"localhost:0", ":65535", func(c *config.Serve) string { return c.HTTPListen }},
-	"admin-listen":             {":3", ":4", func(c *config.Serve) string { return c.AdminListen }},
-	"stytch-project-id":        {"project-live-2", "project-test-2", func(c *config.Serve) string { return c.ProjectID }},
-	"stytch-base-url":          {"https://a.example/p", "http://127.0.0.1:9", func(c *config.Serve) string { return c.BaseURL.String() }},
-	"upstream-connect-timeout": {"1s", "2s", func(c *config.Serve) string { return c.ConnectTimeout.String() }},
-	"upstream-header-timeout":  {"3s", "4s", func(c *config.Serve) string { return c.HeaderTimeout.String() }},
-	"upstream-timeout":         {"5s", "500ms", func(c *config.Serve) string { return c.UpstreamTimeout.String() }},
-	"drain-timeout":            {"7s", "8s", func(c *config.Serve) string { return c.DrainTimeout.String() }},
-	"log-level":                {"debug", "error", func(c *config.Serve) string { return c.LogLevel }},
-	"log-format":               {"json", "console", func(c *config.Serve) string { return c.LogFormat }},
+	"grpc-listen":               {":1", "[::1]:2", func(c *config.Serve) string { return c.GRPCListen }},
+	"http-listen":               {"localhost:0", ":65535", func(c *config.Serve) string { return c.HTTPListen }},
+	"admin-listen":              {":3", ":4", func(c *config.Serve) string { return c.AdminListen }},
+	"stytch-project-id":         {"project-live-2", "project-test-2", func(c *config.Serve) string { return c.ProjectID }},
+	"stytch-base-url":           {"https://a.example/p", "http://127.0.0.1:9", func(c *config.Serve) string { return c.BaseURL.String() }},
+	"upstream-connect-timeout":  {"1s", "2s", func(c *config.Serve) string { return c.ConnectTimeout.String() }},
+	"upstream-least-time":       {"5ms", "6ms", func(c *config.Serve) string { return c.LeastTime.String() }},
+	"upstream-max-in-flight":    {"1", "7", func(c *config.Serve) string { return strconv.Itoa(c.MaxInFlight) }},
+	"upstream-breaker-failures": {"0", "8", func(c *config.Serve) string { return strconv.Itoa(c.BreakerFailures) }},
+	"upstream-header-timeout":   {"3s", "4s", func(c *config.Serve) string { return c.HeaderTimeout.String() }},
+	"upstream-timeout":          {"5s", "500ms", func(c *config.Serve) string { return c.UpstreamTimeout.String() }},
+	"drain-timeout":             {"7s", "8s", func(c *config.Serve) string { return c.DrainTimeout.String() }},
+	"log-level":                 {"debug", "error", func(c *config.Serve) string { return c.LogLevel }},
+	"log-format":                {"json", "console", func(c *config.Serve) string { return c.LogFormat }},
 }
 
 func TestFlagOverEnvironmentOverDefault(t *testing.T) {
@@ -211,6 +215,9 @@ func TestWrongValuesAreNamedBySource(t *testing.T) {
 		{"no duration", nil, []string{"--upstream-timeout", "31"}, "--upstream-timeout"},
 		{"duration of zero", env{"RECOVERYCODES_DRAIN_TIMEOUT": "0s"}, nil, "RECOVERYCODES_DRAIN_TIMEOUT"},
 		{"negative duration", env{"RECOVERYCODES_UPSTREAM_CONNECT_TIMEOUT": "-1s"}, nil, "RECOVERYCODES_UPSTREAM_CONNECT_TIMEOUT"},
+		{"no number", nil, []string{"--upstream-max-in-flight=many"}, "--upstream-max-in-flight"},
+		{"number below the least", nil, []string{"--upstream-max-in-flight=0"}, "--upstream-max-in-flight"},
+		{"negative number", env{"RECOVERYCODES_UPSTREAM_BREAKER_FAILURES": "-1"}, nil, "RECOVERYCODES_UPSTREAM_BREAKER_FAILURES"},
 		{"unknown level", nil, []string{"--log-level=loud"}, "--log-level"},
 		{"unknown format", env{"RECOVERYCODES_LOG_FORMAT": "JSON"}, nil, "RECOVERYCODES_LOG_FORMAT"},
 		{"neither true nor false", nil, []string{"--sandbox=yes"}, "--sandbox"},

@@ -89,6 +89,20 @@ func duration(into *time.Duration, flagName, def, doc string) Setting {
 	return s
 }
 
+// number is a whole number of at least least.
+func number(into *int, least int, flagName, def, doc string) Setting {
+	s := text(nil, flagName, def, doc)
+	s.set = func(t string) error {
+		n, err := strconv.ParseInt(t, 10, 31)
+		if err != nil || int(n) < least {
+			return fmt.Errorf("want a whole number of at least %d", least)
+		}
+		*into = int(n)
+		return nil
+	}
+	return s
+}
+
 func boolean(into *bool, flagName, doc string) Setting {
 	s := text(nil, flagName, "false", doc)
 	s.bool = true

@@ -13,7 +13,6 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/sandbox"
 	"recoverycodes.internal/server/internal/stytch"
-	"recoverycodes.internal/server/internal/transcode"
 )
 
 // replica is the service, alone behind gRPC, in front of a sandbox. There are no interceptors, so that nothing but the
@@ -52,7 +51,7 @@ func newReplicas(t *testing.T, n int, fuse bool) []replica {
 		if err != nil {
 			t.Fatal(err)
 		}
-		service, err := New(client, func(string, []transcode.Drift) {})
+		service, err := New(client, Options{InFlight: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,21 +35,40 @@ type Service struct {
 
 	upstream             *stytch.Client
 	get, recover, rotate operation
-	onDrift              func(method string, drift []transcode.Drift)
+	options              Options
+	gate                 *gate
+	retries              *retrier
 
 	// announce returns what is done at the moment a Recover or Rotate is about to leave. Tests that need a server
 	// without the fuse replace it.
 	announce func(context.Context) func() error
 }
 
-// New returns the service. onDrift is told where an answer departs from the contract; it must not block.
-func New(upstream *stytch.Client, onDrift func(method string, drift []transcode.Drift)) (*Service, error) {
+// Options are what an operator decides about the service. LeastTime and InFlight are required.
+type Options struct {
+	// LeastTime is what must be left of a call's deadline for it to be worth sending.
+	LeastTime time.Duration
+
+	// InFlight bounds the calls at the upstream at once.
+	InFlight int
+
+	// BreakerFailures is after how many failures in a row calls are refused for a while; 0 is never.
+	BreakerFailures int
+
+	// OnDrift is told where an answer departs from the contract; it must not block. It may be nil.
+	OnDrift func(method string, drift []transcode.Drift)
+}
+
+// New returns the service.
+func New(upstream *stytch.Client, options Options) (*Service, error) {
 	s := &Service{
 		upstream: upstream,
 		get:      operation{name: "Get"},
 		recover:  operation{name: "Recover", help: helpRecover},
 		rotate:   operation{name: "Rotate", help: helpRotate},
-		onDrift:  onDrift,
+		options:  options,
+		gate:     newGate(options.LeastTime, options.InFlight, options.BreakerFailures),
+		retries:  newRetrier(),
 		announce: sendHeader,
 	}
 	for op, answer := range map[*operation]proto.Message{
@@ -66,15 +85,23 @@ func New(upstream *stytch.Client, onDrift func(method string, drift []transcode.
 	return s, nil
 }
 
-// Get implements the RPC. It is cancelled with its caller.
+// Get implements the RPC. It is cancelled with its caller, and the only one that is ever sent again.
 func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
 	var v violations
 	v.ids(req.GetOrganizationId(), req.GetMemberId())
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
+	var x stytch.Exchange
+	leave, refusal := s.gate.enter(ctx)
+	if refusal != nil {
+		return nil, notSentFrom(ctx, refusal)
+	}
+	defer leave(&x)
 	start := time.Now()
-	x := s.upstream.Get(ctx, req.GetOrganizationId(), req.GetMemberId())
+	x, recordOf(ctx).Retries = s.retries.get(ctx, s.options.LeastTime, func() stytch.Exchange {
+		return s.upstream.Get(ctx, req.GetOrganizationId(), req.GetMemberId())
+	})
 	answer := &recoverycodesv1.GetResponse{}
 	if err := s.settle(ctx, &s.get, &x, start, answer); err != nil {
 		return nil, err
@@ -89,9 +116,15 @@ func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverReque
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
+	var x stytch.Exchange
+	leave, refusal := s.gate.enter(ctx)
+	if refusal != nil {
+		return nil, notSentFrom(ctx, refusal)
+	}
+	defer leave(&x)
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x := s.upstream.Recover(ctx, stytch.RecoverParams{
+	x = s.upstream.Recover(ctx, stytch.RecoverParams{
 		OrganizationID:           req.GetOrganizationId(),
 		MemberID:                 req.GetMemberId(),
 		RecoveryCode:             req.GetRecoveryCode(),
@@ -118,9 +151,15 @@ func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
+	var x stytch.Exchange
+	leave, refusal := s.gate.enter(ctx)
+	if refusal != nil {
+		return nil, notSentFrom(ctx, refusal)
+	}
+	defer leave(&x)
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x := s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
+	x = s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
 	answer := &recoverycodesv1.RotateResponse{}
 	if err := s.settle(ctx, &s.rotate, &x, start, answer); err != nil {
 		return nil, err
@@ -153,8 +192,8 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 			usable = true
 			record.UpstreamRequestID = plain(wire.Kept[0], 128)
 			answer.ProtoReflect().SetUnknown(wire.Wire)
-			if wire.DriftTotal > 0 {
-				s.onDrift(op.name, wire.Drift)
+			if wire.DriftTotal > 0 && s.options.OnDrift != nil {
+				s.options.OnDrift(op.name, wire.Drift)
 			}
 			if record.Door == call.REST {
 				record.Answer = x.Body
@@ -178,6 +217,11 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 func refuse(ctx context.Context, err *apierror.Error) error {
 	recordOf(ctx).Outcome = call.Refused
 	return err
+}
+
+func notSentFrom(ctx context.Context, refusal *apierror.Error) error {
+	recordOf(ctx).Outcome = call.NotSent
+	return refusal
 }
 
 // recordOf returns the call's record, or a stray one where the service is called outside the chain.

@@ -42,11 +42,11 @@ func newService(t *testing.T, upstream http.HandlerFunc) (*Service, *[]string) {
 	}
 	t.Cleanup(client.Close)
 	drifted := &[]string{}
-	s, err := New(client, func(method string, drift []transcode.Drift) {
+	s, err := New(client, Options{InFlight: 10, OnDrift: func(method string, drift []transcode.Drift) {
 		for _, d := range drift {
 			*drifted = append(*drifted, method+" "+d.Path+" "+d.Kind.String())
 		}
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,9 @@ func fields(record *call.Call, err *apierror.Error, method string, code codes.Co
 			zap.Int("upstream_status", record.UpstreamStatus),
 			zap.Duration("upstream_duration", record.UpstreamTime))
 	}
+	if record.Retries > 0 {
+		out = append(out, zap.Int("retries", record.Retries))
+	}
 	if record.UpstreamFault != "" {
 		out = append(out, zap.String("upstream_fault", record.UpstreamFault))
 	}
