@@ -6,7 +6,9 @@ import (
 	"slices"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"recoverycodes.internal/client"
@@ -14,8 +16,7 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// exampleService is what the examples talk to: a member with two codes, whose
-// Recover is cut off on the way.
+// exampleService is what the examples talk to: a member with two codes, whose Recover is cut off on the way.
 func exampleService() (*servicetest.Server, error) {
 	return servicetest.Listen(&servicetest.Service{
 		OnGet: func(context.Context, *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
@@ -23,7 +24,7 @@ func exampleService() (*servicetest.Server, error) {
 		},
 		OnRecover: func(context.Context, *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
 			st, err := status.New(codes.Unknown, "the outcome of the call is not known").
-				WithDetails(&errdetails.ErrorInfo{Reason: "OUTCOME_UNKNOWN"})
+				WithDetails(&errdetails.ErrorInfo{Domain: "recoverycodes.internal", Reason: "OUTCOME_UNKNOWN"})
 			if err != nil {
 				return nil, err
 			}
@@ -74,8 +75,7 @@ func Example() {
 	// Output: active codes: 2
 }
 
-// What to do after a failed Recover stands in the reason of the error's
-// ErrorInfo, and an unknown outcome is looked up with Get.
+// OutcomeOf says what to do after a failed Recover, and an unknown outcome is looked up with Get.
 func Example_errors() {
 	c, stop, err := exampleClient()
 	if err != nil {
@@ -84,36 +84,28 @@ func Example_errors() {
 	}
 	defer stop()
 
-	reason := func(err error) string {
-		for _, detail := range status.Convert(err).Details() {
-			if info, ok := detail.(*errdetails.ErrorInfo); ok {
-				return info.GetReason()
-			}
-		}
-		return ""
-	}
-
 	ctx := context.Background()
 	const organization, member, code = "example-org", "member-1", "aaaa-bbbb-cccc"
+	var p peer.Peer
 	_, err = c.Recover(ctx, &recoverycodesv1.RecoverRequest{
 		OrganizationId: organization,
 		MemberId:       member,
 		RecoveryCode:   code,
-	})
-	switch {
-	case err == nil:
+	}, grpc.Peer(&p))
+	switch client.OutcomeOf(err, &p) {
+	case client.Done:
 		fmt.Println("recovered")
-	case reason(err) == "NOT_SENT":
+	case client.NotSent:
 		fmt.Println("nothing was sent: safe to try again")
-	case slices.Contains([]string{"OUTCOME_UNKNOWN", "ANSWER_LOST", "INTERNAL", ""}, reason(err)):
+	case client.Refused:
+		fmt.Println("refused:", status.Convert(err).Message())
+	case client.Unknown:
 		resp, err := c.Get(ctx, &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member})
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
 		fmt.Println("the code was spent:", !slices.Contains(resp.GetRecoveryCodes(), code))
-	default:
-		fmt.Println("refused:", reason(err))
 	}
 	// Output: the code was spent: false
 }

@@ -89,17 +89,16 @@ func (*healthCommand) Run(ctx context.Context, s *session) error {
 	return nil
 }
 
-// invoke makes one call and prints its answer. On failure it returns failed,
-// filled with the cause and with whether any connection took the call.
+// invoke makes one call and prints its answer. On failure it returns failed, filled with the cause and with the
+// connection that took the call.
 func invoke[Request, Response proto.Message](
 	ctx context.Context, s *session, failed *callError,
 	rpc func(context.Context, Request, ...grpc.CallOption) (Response, error), req Request,
 ) error {
-	var taker peer.Peer
-	resp, err := rpc(ctx, req, grpc.Peer(&taker))
+	failed.taker = &peer.Peer{}
+	resp, err := rpc(ctx, req, grpc.Peer(failed.taker))
 	if err != nil {
 		failed.cause = err
-		failed.taken = taker.Addr != nil
 		return failed
 	}
 	if err := s.out.print(resp); err != nil {

@@ -9,7 +9,10 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/code"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"recoverycodes.internal/client"
 )
 
 // An exitCode tells a script what is known of the call. --help documents each.
@@ -29,13 +32,12 @@ var (
 	errInterrupted = errors.New("interrupted, nothing was sent")
 )
 
-// A callError is a call that failed. Its cause stays apart from what is told:
-// write is the only way out for its text.
+// A callError is a call that failed. Its cause stays apart from what is told: write is the only way out for its text.
 type callError struct {
 	command   string
-	hasEffect bool   // the call changes something when it succeeds
-	taken     bool   // a connection took the call, so it may have arrived
-	secret    string // what must not appear in the text, wherever that is from
+	hasEffect bool       // the call changes something when it succeeds
+	taker     *peer.Peer // the connection that took the call, as grpc.Peer tells it; nil if that is not known
+	secret    string     // what the other side's text must not tell
 	cause     error
 }
 
@@ -58,47 +60,21 @@ func (e *answerError) exitCode() exitCode {
 	return exitFailed
 }
 
-// upstreamDomain marks reasons that are Stytch's words; all other domains are
-// the service's own.
-const upstreamDomain = "stytch.com"
-
-// exitCode says what is known: whether anything changed, and so whether the
-// call may be made again. Where it is not sure, it says unknown.
+// exitCode says what is known: whether anything changed, and so whether the call may be made again.
 func (e *callError) exitCode() exitCode {
-	st := status.Convert(e.cause)
-	info := detail[*errdetails.ErrorInfo](st)
-	own := info.GetDomain() != upstreamDomain
-	switch {
-	case own && info.GetReason() == "NOT_SENT":
+	switch client.OutcomeOf(e.cause, e.taker) {
+	case client.NotSent:
 		return exitNotSent
-	case !e.hasEffect || !e.taken:
-		return exitCodeUnchanged(st.Code())
-	case own && (info.GetReason() == "OUTCOME_UNKNOWN" || info.GetReason() == "ANSWER_LOST"):
-		return exitUnknown
-	}
-	switch st.Code() {
-	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied,
-		codes.FailedPrecondition, codes.OutOfRange, codes.Unimplemented, codes.Unauthenticated:
+	case client.Refused:
 		return exitFailed
-	case codes.Internal, codes.ResourceExhausted:
-		// Said with a reason, these are refusals, but for a defect of the
-		// service, which may strike at any moment of a call. Without a reason
-		// they come from this side's gRPC or from a proxy, which know only that
-		// no answer arrived.
-		if info != nil && info.GetReason() != "INTERNAL" {
-			return exitFailed
-		}
-		return exitUnknown
 	default:
-		return exitUnknown
+		if e.hasEffect {
+			return exitUnknown
+		}
 	}
-}
-
-// exitCodeUnchanged is for calls that certainly changed nothing.
-func exitCodeUnchanged(c codes.Code) exitCode {
-	switch c {
+	switch status.Code(e.cause) {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Unavailable:
-		return exitNotSent
+		return exitNotSent // it may have been sent, but changed nothing
 	default:
 		return exitFailed
 	}
@@ -114,9 +90,9 @@ func (e *callError) write(w io.Writer) {
 	if reason := info.GetReason(); reason != "" {
 		fmt.Fprintf(&b, " (%s)", reason)
 	}
-	fmt.Fprintf(&b, ": %s\n", st.Message())
-	for _, v := range detail[*errdetails.BadRequest](st).GetFieldViolations() {
-		fmt.Fprintf(&b, "%s: %s\n", v.GetField(), v.GetDescription())
+	fmt.Fprintf(&b, ": %s\n", hide(e.secret, st.Message()))
+	for _, v := range untold(st) {
+		fmt.Fprintf(&b, "%s: %s\n", v.GetField(), hide(e.secret, v.GetDescription()))
 	}
 	requestID := detail[*errdetails.RequestInfo](st).GetRequestId()
 	if requestID == "" {
@@ -136,13 +112,35 @@ func (e *callError) write(w io.Writer) {
 	default: // refused, and the message says why
 	}
 
-	text := b.String()
-	if e.secret != "" {
-		text = strings.ReplaceAll(text, e.secret, hidden)
-	}
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(b.String()) {
 		_, _ = fmt.Fprintln(w, printable(strings.TrimSuffix(line, "\n")))
 	}
+}
+
+// shortestSecret is the length in bytes from which on a text is searched for a secret. A shorter one protects nothing,
+// and turns up inside words.
+const shortestSecret = 4
+
+// hide replaces secret in a text of the other side, which ought not to hold it. It is not for text that is written
+// here: there a secret could only match a word.
+func hide(secret, text string) string {
+	if len(secret) < shortestSecret {
+		return text
+	}
+	return strings.ReplaceAll(text, secret, hidden)
+}
+
+// untold returns the field violations of st, unless the message lists them already, as the service's does.
+func untold(st *status.Status) []*errdetails.BadRequest_FieldViolation {
+	violations := detail[*errdetails.BadRequest](st).GetFieldViolations()
+	list := make([]string, len(violations))
+	for i, v := range violations {
+		list[i] = v.GetField() + ": " + v.GetDescription()
+	}
+	if strings.Contains(st.Message(), strings.Join(list, "; ")) {
+		return nil
+	}
+	return violations
 }
 
 // detail returns the first detail of st that is a D, or nil.

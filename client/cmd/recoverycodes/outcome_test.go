@@ -16,8 +16,11 @@ import (
 	"recoverycodes.internal/client/internal/servicetest"
 )
 
-// ownDomain is a domain that is not Stytch's.
-const ownDomain = "recoverycodes.example"
+// The domains of what the service says itself, and of what it relays.
+const (
+	ownDomain      = "recoverycodes.internal"
+	upstreamDomain = "stytch.com"
+)
 
 func reason(domain, reason string) *errdetails.ErrorInfo {
 	return &errdetails.ErrorInfo{Domain: domain, Reason: reason}
@@ -39,11 +42,11 @@ func TestExitCodesOfErrors(t *testing.T) {
 		info        *errdetails.ErrorInfo
 		get, effect exitCode // of get, and of both rotate and recover
 	}{
-		{"bad input", codes.InvalidArgument, reason(ownDomain, "INVALID_ARGUMENT"), exitFailed, exitFailed},
+		{"bad input", codes.InvalidArgument, reason(ownDomain, "INVALID_REQUEST"), exitFailed, exitFailed},
 		{"no such member", codes.NotFound, reason(upstreamDomain, "MEMBER_NOT_FOUND"), exitFailed, exitFailed},
 		{"wrong code", codes.Unauthenticated, reason(upstreamDomain, "UNABLE_TO_AUTHENTICATE_RECOVERY_CODE"), exitFailed, exitFailed},
-		{"no permission", codes.PermissionDenied, nil, exitFailed, exitFailed},
-		{"old server", codes.Unimplemented, nil, exitFailed, exitFailed},
+		{"no permission, said by a proxy", codes.PermissionDenied, nil, exitFailed, exitUnknown},
+		{"not implemented, said by a proxy", codes.Unimplemented, nil, exitFailed, exitUnknown},
 		{"locked member", codes.ResourceExhausted, reason(upstreamDomain, "USER_LOCK_LIMIT_REACHED"), exitFailed, exitFailed},
 		{"the service's own credentials", codes.Internal, reason(ownDomain, "UPSTREAM_CREDENTIALS"), exitFailed, exitFailed},
 		{"a defect of the service", codes.Internal, reason(ownDomain, "INTERNAL"), exitFailed, exitUnknown},
@@ -161,6 +164,10 @@ func TestCallGivenUpOnThisSide(t *testing.T) {
 }
 
 func TestErrorText(t *testing.T) {
+	twoFields := &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
+		{Field: "member_id", Description: "is empty"},
+		{Field: "session_duration_minutes", Description: "is under 5"},
+	}}
 	tests := []struct {
 		name    string
 		code    codes.Code
@@ -171,17 +178,28 @@ func TestErrorText(t *testing.T) {
 		{
 			"everything there is", codes.InvalidArgument, "the request is not valid",
 			[]protoadapt.MessageV1{
-				reason(ownDomain, "INVALID_ARGUMENT"),
+				reason(ownDomain, "INVALID_REQUEST"),
 				&errdetails.RequestInfo{RequestId: "request-9"},
-				&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
-					{Field: "member_id", Description: "is empty"},
-					{Field: "session_duration_minutes", Description: "is under 5"},
-				}},
+				twoFields,
 			},
-			`recoverycodes: recover: INVALID_ARGUMENT (INVALID_ARGUMENT): the request is not valid
+			`recoverycodes: recover: INVALID_ARGUMENT (INVALID_REQUEST): the request is not valid
 member_id: is empty
 session_duration_minutes: is under 5
 request id: request-9
+`,
+		},
+		{
+			"violations that the message lists", codes.InvalidArgument, "member_id: is empty; session_duration_minutes: is under 5",
+			[]protoadapt.MessageV1{reason(ownDomain, "INVALID_REQUEST"), twoFields},
+			`recoverycodes: recover: INVALID_ARGUMENT (INVALID_REQUEST): member_id: is empty; session_duration_minutes: is under 5
+`,
+		},
+		{
+			"violations that the message lists in part", codes.InvalidArgument, "member_id: is empty",
+			[]protoadapt.MessageV1{reason(ownDomain, "INVALID_REQUEST"), twoFields},
+			`recoverycodes: recover: INVALID_ARGUMENT (INVALID_REQUEST): member_id: is empty
+member_id: is empty
+session_duration_minutes: is under 5
 `,
 		},
 		{
@@ -212,16 +230,9 @@ It may have taken effect. Do not repeat it: wait half a minute, then see with ge
 `,
 		},
 		{
-			"a careless server tells the code", codes.InvalidArgument, "code-one is wrong",
-			[]protoadapt.MessageV1{&errdetails.ErrorInfo{Reason: "WRONG_code-one", Metadata: map[string]string{"request_id": "code-one"}}},
-			`recoverycodes: recover: INVALID_ARGUMENT (WRONG_[hidden]): [hidden] is wrong
-request id: [hidden]
-`,
-		},
-		{
 			"bytes that steer a terminal", codes.NotFound, "one\ntwo\x1b[2J\u202e",
-			nil,
-			"recoverycodes: recover: NOT_FOUND: one\ntwo\ufffd[2J\ufffd\n",
+			[]protoadapt.MessageV1{reason(upstreamDomain, "GONE")},
+			"recoverycodes: recover: NOT_FOUND (GONE): one\ntwo\ufffd[2J\ufffd\n",
 		},
 	}
 	for _, tt := range tests {
@@ -235,6 +246,51 @@ request id: [hidden]
 			if got.stdout != "" {
 				t.Errorf("output %q, want none", got.stdout)
 			}
+			if got.stderr != tt.want {
+				t.Errorf("errors:\n%s\nwant:\n%s", got.stderr, tt.want)
+			}
+		})
+	}
+}
+
+// The code is hidden in what the other side wrote, and only there.
+func TestErrorTextHidesTheCode(t *testing.T) {
+	// request-c0de and WRONG_c0de stand for words that happen to contain the code: they are left whole.
+	refusal := func(code string) error {
+		return failure(t, codes.InvalidArgument, "the code "+code+" is wrong",
+			reason(ownDomain, "WRONG_c0de"),
+			&errdetails.RequestInfo{RequestId: "request-c0de"},
+			&errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{
+				{Field: "recovery_code", Description: "is " + code},
+			}},
+		)
+	}
+	tests := []struct{ name, code, want string }{
+		{"a code", "code-one", `recoverycodes: recover: INVALID_ARGUMENT (WRONG_c0de): the code [hidden] is wrong
+recovery_code: is [hidden]
+request id: request-c0de
+`},
+		{"four bytes", "c0de", `recoverycodes: recover: INVALID_ARGUMENT (WRONG_c0de): the code [hidden] is wrong
+recovery_code: is [hidden]
+request id: request-c0de
+`},
+		{"a word of the program's own", "recover", `recoverycodes: recover: INVALID_ARGUMENT (WRONG_c0de): the code [hidden] is wrong
+recovery_code: is [hidden]
+request id: request-c0de
+`},
+		{"three bytes", "c0d", `recoverycodes: recover: INVALID_ARGUMENT (WRONG_c0de): the code c0d is wrong
+recovery_code: is c0d
+request id: request-c0de
+`},
+		{"one byte", "c", `recoverycodes: recover: INVALID_ARGUMENT (WRONG_c0de): the code c is wrong
+recovery_code: is c
+request id: request-c0de
+`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			addr := servicetest.Start(t, servicetest.Failing(func(context.Context) error { return refusal(tt.code) })).Addr
+			got := invocation{stdin: tt.code + "\n"}.run(t, "recover", "o", "m", "--server", addr)
 			if got.stderr != tt.want {
 				t.Errorf("errors:\n%s\nwant:\n%s", got.stderr, tt.want)
 			}
