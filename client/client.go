@@ -13,15 +13,13 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// DefaultTimeout bounds a call whose context has no deadline. It is a little
-// more than the 31 seconds that the service gives one upstream call, so that
-// the service's own verdict arrives before the client gives up.
+// DefaultTimeout bounds a call whose context has no deadline. It is a little more than the 31 seconds that the service
+// gives one upstream call, so that the service's own verdict arrives before the client gives up.
 const DefaultTimeout = 35 * time.Second
 
-// Pings go out while a call is in flight and nothing has been heard for
-// keepaliveTime. They find a connection that died while it was idle, so that a
-// call does not spend its whole deadline on it. The service permits one ping
-// every 10 seconds.
+// Pings go out while a call is in flight and nothing has been heard for keepaliveTime. They find a connection that died
+// while it was idle, so that a call does not spend its whole deadline on it. The service permits one ping every 10
+// seconds.
 const (
 	keepaliveTime    = 30 * time.Second
 	keepaliveTimeout = 10 * time.Second
@@ -29,9 +27,8 @@ const (
 
 const defaultUserAgent = "recoverycodes-go"
 
-// A Client calls one recovery-codes service. It keeps connections to all
-// addresses of its target and may be used by many goroutines at once; a
-// program needs one, made at start and closed at the end.
+// A Client calls one recovery-codes service. It keeps connections to all addresses of its target and may be used by
+// many goroutines at once; a program needs one, made at start and closed at the end.
 type Client struct {
 	recoverycodesv1.RecoveryCodesServiceClient
 
@@ -39,13 +36,11 @@ type Client struct {
 	conn   *grpc.ClientConn
 }
 
-// New returns a Client of the service at target, a gRPC target: "host:port",
-// which means "dns:///host:port", or any other scheme that gRPC has a resolver
-// for. Calls are spread over all addresses that the target resolves to.
+// New returns a Client of the service at target, a gRPC target: "host:port", which means "dns:///host:port", or any
+// other scheme that gRPC has a resolver for. Calls are spread over all addresses that the target resolves to.
 //
-// New does not connect, so a service that is not there shows up at the first
-// call. The connection is TLS, verified against the system's roots, unless an
-// option says otherwise.
+// New does not connect, so a service that is not there shows up at the first call. The connection is TLS, verified
+// against the system's roots, unless an option says otherwise.
 func New(target string, opts ...Option) (*Client, error) {
 	if target == "" {
 		return nil, errors.New("client: target is empty")
@@ -73,8 +68,8 @@ func New(target string, opts ...Option) (*Client, error) {
 		dial = append(dial, grpc.WithPerRPCCredentials(c))
 	}
 	dial = append(dial, s.dial...)
-	// The last of two equal options wins: what WithDialOptions brings can
-	// neither make the connection plaintext nor have Recover retried.
+	// The last of two equal options wins: what WithDialOptions brings can neither make the connection plaintext nor
+	// have Recover retried.
 	dial = append(dial,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -92,8 +87,8 @@ func New(target string, opts ...Option) (*Client, error) {
 	}, nil
 }
 
-// Health asks whether the service takes calls, by the gRPC health protocol.
-// A service that is shutting down answers NOT_SERVING, without an error.
+// Health asks whether the service takes calls, by the gRPC health protocol. A service that is shutting down answers
+// NOT_SERVING, without an error.
 func (c *Client) Health(ctx context.Context) (healthpb.HealthCheckResponse_ServingStatus, error) {
 	resp, err := c.health.Check(ctx, &healthpb.HealthCheckRequest{
 		Service: recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName,
@@ -101,8 +96,8 @@ func (c *Client) Health(ctx context.Context) (healthpb.HealthCheckResponse_Servi
 	return resp.GetStatus(), err
 }
 
-// Close ends the connections. Calls in flight fail with CANCELLED, and for
-// Recover and Rotate that is an unknown outcome: let them end first.
+// Close ends the connections. Calls in flight fail with CANCELLED, and for Recover and Rotate that is an unknown
+// outcome: let them end first.
 func (c *Client) Close() error {
 	return c.conn.Close()
 }

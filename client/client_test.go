@@ -71,8 +71,7 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// reporting returns a Service that shows each call's context to see and
-// answers with an empty message.
+// reporting returns a Service that shows each call's context to see and answers with an empty message.
 func reporting(see func(context.Context)) *servicetest.Service {
 	return &servicetest.Service{
 		OnGet: func(ctx context.Context, _ *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
@@ -98,8 +97,7 @@ func TestCallsAreSpreadOverAllAddresses(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 
-	// The two connections come up one after the other; only then is the
-	// spread even.
+	// The two connections come up one after the other; only then is the spread even.
 	for first.Runs("Rotate") == 0 || second.Runs("Rotate") == 0 {
 		if err := rpcs["Rotate"](ctx, c); err != nil {
 			t.Fatalf("Rotate reached the backends %d and %d times: %v", first.Runs("Rotate"), second.Runs("Rotate"), err)
@@ -115,8 +113,8 @@ func TestCallsAreSpreadOverAllAddresses(t *testing.T) {
 	}
 }
 
-// TestPlaintextIsNeverAFallback reads the first byte that a Client sends: 0x16
-// opens a TLS handshake, 'P' the preface of plaintext HTTP/2.
+// TestPlaintextIsNeverAFallback reads the first byte that a Client sends: 0x16 opens a TLS handshake, 'P' the preface
+// of plaintext HTTP/2.
 func TestPlaintextIsNeverAFallback(t *testing.T) {
 	tests := []struct {
 		name string

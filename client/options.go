@@ -11,8 +11,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// An Option changes how a Client connects and calls. One that cannot be
-// applied makes New fail.
+// An Option changes how a Client connects and calls. One that cannot be applied makes New fail.
 type Option func(*settings) error
 
 type settings struct {
@@ -24,8 +23,7 @@ type settings struct {
 	dial      []grpc.DialOption
 }
 
-// transportCredentials returns what the connection is secured with. Plaintext
-// is never a fallback.
+// transportCredentials returns what the connection is secured with. Plaintext is never a fallback.
 func (s *settings) transportCredentials() (credentials.TransportCredentials, error) {
 	switch {
 	case s.plaintext && s.transport != nil:
@@ -39,8 +37,8 @@ func (s *settings) transportCredentials() (credentials.TransportCredentials, err
 	}
 }
 
-// WithTransportCredentials secures the connection with creds instead of TLS
-// against the system's roots: another set of roots, a client certificate.
+// WithTransportCredentials secures the connection with creds instead of TLS against the system's roots: another set of
+// roots, a client certificate.
 func WithTransportCredentials(creds credentials.TransportCredentials) Option {
 	return func(s *settings) error {
 		if creds == nil {
@@ -51,9 +49,8 @@ func WithTransportCredentials(creds credentials.TransportCredentials) Option {
 	}
 }
 
-// WithInsecure makes the connection plaintext. Codes and session tokens then
-// cross the network readable, so it is for loopback, and for meshes whose
-// sidecars encrypt.
+// WithInsecure makes the connection plaintext. Codes and session tokens then cross the network readable, so it is for
+// loopback, and for meshes whose sidecars encrypt.
 func WithInsecure() Option {
 	return func(s *settings) error {
 		s.plaintext = true
@@ -61,9 +58,8 @@ func WithInsecure() Option {
 	}
 }
 
-// WithTimeout sets the deadline of calls whose context has none, instead of
-// DefaultTimeout. For Get it covers all attempts together. A deadline shorter
-// than the service's own bound for an upstream call (31 seconds) makes unknown
+// WithTimeout sets the deadline of calls whose context has none, instead of DefaultTimeout. For Get it covers all
+// attempts together. A deadline shorter than the service's own bound for an upstream call (31 seconds) makes unknown
 // outcomes of Recover and Rotate more likely.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) error {
@@ -75,9 +71,8 @@ func WithTimeout(d time.Duration) Option {
 	}
 }
 
-// WithPerRPCCredentials adds creds to every call: a token, a signed header.
-// Credentials that require transport security cannot be combined with
-// WithInsecure.
+// WithPerRPCCredentials adds creds to every call: a token, a signed header. Credentials that require transport security
+// cannot be combined with WithInsecure.
 func WithPerRPCCredentials(creds credentials.PerRPCCredentials) Option {
 	return func(s *settings) error {
 		if creds == nil {
@@ -88,8 +83,7 @@ func WithPerRPCCredentials(creds credentials.PerRPCCredentials) Option {
 	}
 }
 
-// WithUserAgent names the calling program to the service; gRPC appends its own
-// name and version.
+// WithUserAgent names the calling program to the service; gRPC appends its own name and version.
 func WithUserAgent(name string) Option {
 	return func(s *settings) error {
 		s.userAgent = name
@@ -97,10 +91,9 @@ func WithUserAgent(name string) Option {
 	}
 }
 
-// WithDialOptions passes options to gRPC that have no option here:
-// interceptors, resolvers, stats handlers. The transport credentials and the
-// service config are the Client's own and cannot be replaced in this way. An
-// interceptor can still repeat a call, and must leave Recover and Rotate alone.
+// WithDialOptions passes options to gRPC that have no option here: interceptors, resolvers, stats handlers. The
+// transport credentials and the service config are the Client's own and cannot be replaced in this way. An interceptor
+// can still repeat a call, and must leave Recover and Rotate alone.
 func WithDialOptions(opts ...grpc.DialOption) Option {
 	return func(s *settings) error {
 		s.dial = append(s.dial, opts...)

@@ -17,8 +17,7 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// rpcs are the three methods behind one signature, so that a table can have a
-// column for them.
+// rpcs are the three methods behind one signature, so that a table can have a column for them.
 var rpcs = map[string]func(context.Context, recoverycodesv1.RecoveryCodesServiceClient) error{
 	"Get": func(ctx context.Context, c recoverycodesv1.RecoveryCodesServiceClient) error {
 		_, err := c.Get(ctx, &recoverycodesv1.GetRequest{})
@@ -111,8 +110,8 @@ const retryEverything = `{"methodConfig": [{
   }
 }]}`
 
-// pushing returns a resolver for scheme "manual" that answers with addrs and,
-// as DNS can with a TXT record, with a service config.
+// pushing returns a resolver for scheme "manual" that answers with addrs and, as DNS can with a TXT record, with a
+// service config.
 func pushing(config string, addrs ...string) *manual.Resolver {
 	r := manual.NewBuilderWithScheme("manual")
 	var state resolver.State
@@ -154,8 +153,7 @@ func TestNobodyElseBringsRetries(t *testing.T) {
 				}
 			})
 
-			// The control: a plain connection obeys the same config, so the
-			// cases above would see it if the Client did.
+			// The control: a plain connection obeys the same config, so the cases above would see it if the Client did.
 			t.Run("control", func(t *testing.T) {
 				svc := servicetest.Failing(unavailable)
 				r := pushing(retryEverything, servicetest.Start(t, svc).Addr)

@@ -1,15 +1,12 @@
 package client
 
-// serviceConfig tells gRPC how to spread and repeat calls. Only Get carries a
-// retry policy: three attempts in all, a jittered pause between them, and a
-// throttle that stops the retries of a Client when more than a few of its
-// calls fail in a row. Recover and Rotate are named without a policy, so that
-// a default for the whole service, should one ever be added here, would not
-// reach them.
+// serviceConfig tells gRPC how to spread and repeat calls. Only Get carries a retry policy: three attempts in all, a
+// jittered pause between them, and a throttle that stops the retries of a Client when more than a few of its calls fail
+// in a row. Recover and Rotate are named without a policy, so that a default for the whole service, should one ever be
+// added here, would not reach them.
 //
-// It is the only source: New also disables service configs from the resolver.
-// With DNS such a config is a TXT record, and whoever writes TXT records could
-// otherwise have Recover sent five times.
+// It is the only source: New also disables service configs from the resolver. With DNS such a config is a TXT record,
+// and whoever writes TXT records could otherwise have Recover sent five times.
 const serviceConfig = `{
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [

@@ -9,8 +9,8 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// A method that the contract gains later must be named in the service config,
-// and may be retried only if the contract says that it has no side effects.
+// A method that the contract gains later must be named in the service config, and may be retried only if the contract
+// says that it has no side effects.
 func TestServiceConfigFollowsTheContract(t *testing.T) {
 	var config struct {
 		MethodConfig []struct {

@@ -1,8 +1,7 @@
-// Command recoverycodes asks the recovery-codes service from a terminal or a
-// script: which codes a member has, to mint new ones, to spend one. It knows
-// the client package and the contract, and holds no rule of the service; what
-// it adds is the terminal: secrets hidden, codes never taken from an argument,
-// and an exit code that says whether a call may be repeated.
+// Command recoverycodes asks the recovery-codes service from a terminal or a script: which codes a member has, to mint
+// new ones, to spend one. It knows the client package and the contract, and holds no rule of the service; what it adds
+// is the terminal: secrets hidden, codes never taken from an argument, and an exit code that says whether a call may be
+// repeated.
 //
 // Run it with --help for its commands, flags and exit codes.
 package main

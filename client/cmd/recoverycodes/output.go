@@ -20,8 +20,7 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// hidden stands in the place of a secret. That there is one, and how many,
-// can still be seen.
+// hidden stands in the place of a secret. That there is one, and how many, can still be seen.
 const hidden = "[hidden]"
 
 // A printer writes answers.
@@ -49,9 +48,8 @@ func (p printer) print(m proto.Message) error {
 	return err
 }
 
-// hideSecrets replaces the content of every field that the contract marks with
-// debug_redact, at any depth. Secrets are strings and lists of strings; a
-// marked field of another kind is cleared.
+// hideSecrets replaces the content of every field that the contract marks with debug_redact, at any depth. Secrets are
+// strings and lists of strings; a marked field of another kind is cleared.
 func hideSecrets(m protoreflect.Message) {
 	m.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
 		options, _ := field.Options().(*descriptorpb.FieldOptions)
@@ -71,8 +69,7 @@ func hideSecrets(m protoreflect.Message) {
 	})
 }
 
-// eachMessage visits the messages that stand in a field: one, a list or the
-// values of a map.
+// eachMessage visits the messages that stand in a field: one, a list or the values of a map.
 func eachMessage(field protoreflect.FieldDescriptor, value protoreflect.Value, visit func(protoreflect.Message)) {
 	switch {
 	case field.IsMap():
@@ -92,8 +89,8 @@ func eachMessage(field protoreflect.FieldDescriptor, value protoreflect.Value, v
 	}
 }
 
-// encodeJSON writes m with the field names of the contract, which are Stytch's.
-// Indent also removes the spaces by which protojson varies from build to build.
+// encodeJSON writes m with the field names of the contract, which are Stytch's. Indent also removes the spaces by which
+// protojson varies from build to build.
 func encodeJSON(m proto.Message) ([]byte, error) {
 	raw, err := protojson.MarshalOptions{UseProtoNames: true, EmitDefaultValues: true}.Marshal(m)
 	if err != nil {
@@ -164,8 +161,7 @@ func encodeTable(rows []row) []byte {
 	return b.Bytes()
 }
 
-// printable replaces what could steer a terminal: text from the other side is
-// data here, whatever bytes it has.
+// printable replaces what could steer a terminal: text from the other side is data here, whatever bytes it has.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

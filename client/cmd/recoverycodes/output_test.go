@@ -19,8 +19,8 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// secretFields are the contract's secrets by name, written down here and not
-// read from the marks, so that a mark that goes missing is noticed.
+// secretFields are the contract's secrets by name, written down here and not read from the marks, so that a mark that
+// goes missing is noticed.
 var secretFields = []string{
 	"recovery_code", "recovery_codes", "session_token", "session_jwt", "intermediate_session_token",
 }

@@ -28,8 +28,8 @@ Exit codes:
     4  outcome unknown: rotate or recover may have taken effect;
        do not repeat it, look with get`
 
-// cli declares every command and flag. A flag with a "variable" can also be
-// set by the environment variable of that name.
+// cli declares every command and flag. A flag with a "variable" can also be set by the environment variable of that
+// name.
 type cli struct {
 	Server    string        `help:"The service, host:port or another gRPC target ($$RECOVERYCODES_SERVER); default ${default}." default:"${server}" variable:"RECOVERYCODES_SERVER" placeholder:"TARGET"`
 	Plaintext *bool         `help:"Connect without TLS. The default for a server on loopback, and needed for any other that has no TLS." negatable:""`
@@ -44,8 +44,8 @@ type cli struct {
 	Health  healthCommand  `cmd:"" help:"Ask whether the service takes calls."`
 }
 
-// run is the program: it parses args, makes one call and returns the exit
-// code. The environment is read through getenv only.
+// run is the program: it parses args, makes one call and returns the exit code. The environment is read through getenv
+// only.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	var flags cli
 	helped := false
@@ -112,8 +112,7 @@ func environment(getenv func(string) string) kong.Resolver {
 	})
 }
 
-// parseMessage is err's text without a surplus argument's: that may be a code
-// of somebody who has not read the help.
+// parseMessage is err's text without a surplus argument's: that may be a code of somebody who has not read the help.
 func parseMessage(err error) string {
 	if strings.HasPrefix(err.Error(), "unexpected argument") {
 		return "unexpected argument (a code is read from standard input, never from an argument)"

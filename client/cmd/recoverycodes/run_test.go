@@ -39,8 +39,7 @@ type result struct {
 	stdout, stderr string
 }
 
-// invocation runs the program; the zero value has an empty environment and an
-// empty standard input.
+// invocation runs the program; the zero value has an empty environment and an empty standard input.
 type invocation struct {
 	env   map[string]string
 	stdin string

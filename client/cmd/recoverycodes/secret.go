@@ -12,14 +12,13 @@ import (
 	"golang.org/x/term"
 )
 
-// maxCode bounds what is read as a code. Codes can be imported in any format,
-// so their length is the service's to judge; this is only against a wrong file.
+// maxCode bounds what is read as a code. Codes can be imported in any format, so their length is the service's to
+// judge; this is only against a wrong file.
 const maxCode = 4096
 
-// readCode reads the recovery code: from a terminal after a prompt on stderr
-// and without echo, from anything else up to the end of the first line. When
-// ctx ends first it returns at once; the read itself cannot be stopped and
-// goes on until the process ends or its input does.
+// readCode reads the recovery code: from a terminal after a prompt on stderr and without echo, from anything else up to
+// the end of the first line. When ctx ends first it returns at once; the read itself cannot be stopped and goes on
+// until the process ends or its input does.
 func readCode(ctx context.Context, stdin io.Reader, stderr io.Writer) (string, error) {
 	read := func() (string, error) { return readLine(stdin) }
 	if f, ok := terminal(stdin); ok {
@@ -63,8 +62,8 @@ func readCode(ctx context.Context, stdin io.Reader, stderr io.Writer) (string, e
 	}
 }
 
-// readLine returns the first line of r without its end, or, when the line is
-// too long for a code, a part of it that is too long as well.
+// readLine returns the first line of r without its end, or, when the line is too long for a code, a part of it that is
+// too long as well.
 func readLine(r io.Reader) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, maxCode+3)).ReadString('\n')
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), err

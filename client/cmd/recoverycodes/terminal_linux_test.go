@@ -15,9 +15,8 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// newTerminal returns a terminal: what is written to the keyboard is read from
-// the terminal, what is written to the terminal, and its echo, comes up on the
-// screen, which is whole once the terminal has been closed.
+// newTerminal returns a terminal: what is written to the keyboard is read from the terminal, what is written to the
+// terminal, and its echo, comes up on the screen, which is whole once the terminal has been closed.
 func newTerminal(t *testing.T) (tty, keyboard *os.File, screen <-chan string) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)

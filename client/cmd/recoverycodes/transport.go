@@ -12,8 +12,8 @@ import (
 	"recoverycodes.internal/client"
 )
 
-// clientOptions turns the flags into how to connect. Plaintext is chosen, or
-// follows from a server on loopback; it is never tried because TLS failed.
+// clientOptions turns the flags into how to connect. Plaintext is chosen, or follows from a server on loopback; it is
+// never tried because TLS failed.
 func (flags *cli) clientOptions() ([]client.Option, error) {
 	if flags.Timeout <= 0 {
 		return nil, &usageError{fmt.Sprintf("--timeout: %v is not positive", flags.Timeout)}
@@ -54,9 +54,8 @@ func readRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// loopback says whether target surely stays on this machine: a loopback
-// address or localhost, in the forms of a gRPC target that need no foreign
-// name server.
+// loopback says whether target surely stays on this machine: a loopback address or localhost, in the forms of a gRPC
+// target that need no foreign name server.
 func loopback(target string) bool {
 	for _, scheme := range []string{"dns:///", "dns:", "passthrough:///"} {
 		if rest, ok := strings.CutPrefix(target, scheme); ok {

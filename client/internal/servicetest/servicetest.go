@@ -1,7 +1,5 @@
-// Package servicetest serves the recovery-codes contract on loopback for the
-// tests of the client and of its command line. It answers what the test says
-// and counts; it knows nothing of recovery codes and nothing of the real
-// server.
+// Package servicetest serves the recovery-codes contract on loopback for the tests of the client and of its command
+// line. It answers what the test says and counts; it knows nothing of recovery codes and nothing of the real server.
 package servicetest
 
 import (
@@ -18,9 +16,8 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// A Service answers each RPC with the function of its name, which stays as it
-// is once the service is served. A method without a function answers
-// UNIMPLEMENTED.
+// A Service answers each RPC with the function of its name, which stays as it is once the service is served. A method
+// without a function answers UNIMPLEMENTED.
 type Service struct {
 	recoverycodesv1.UnimplementedRecoveryCodesServiceServer
 
@@ -124,8 +121,7 @@ func (s *Server) Close() {
 	<-s.served
 }
 
-// Cut is Close for use inside a handler: it cuts the connections and returns
-// at once, while the handler still runs.
+// Cut is Close for use inside a handler: it cuts the connections and returns at once, while the handler still runs.
 func (s *Server) Cut() {
 	go s.grpc.Stop()
 }
