@@ -73,10 +73,7 @@ func TestFuseBehindHAProxy(t *testing.T) {
 func startHAProxy(t *testing.T, binary string, replicas []replica) string {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
-	text := fmt.Sprintf(haproxyConfig, replicas[0].address, replicas[1].address)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeConfig(t, config, fmt.Sprintf(haproxyConfig, replicas[0].address, replicas[1].address))
 	listener := listen(t)
 	inherited, err := listener.(interface{ File() (*os.File, error) }).File()
 	if err != nil {
@@ -96,4 +93,85 @@ func startHAProxy(t *testing.T, binary string, replicas []replica) string {
 		_ = command.Wait()
 	})
 	return address
+}
+
+// nginxConfig is a proxy that is told to send again whatever it can, calls with an effect included.
+const nginxConfig = `
+daemon off;
+master_process off;
+pid %[1]s/nginx.pid;
+error_log /dev/null crit;
+events {}
+http {
+    access_log off;
+    client_body_temp_path %[1]s/body;
+    proxy_temp_path %[1]s/proxy;
+    fastcgi_temp_path %[1]s/fastcgi;
+    uwsgi_temp_path %[1]s/uwsgi;
+    scgi_temp_path %[1]s/scgi;
+    upstream replicas {
+        server %[3]s max_fails=0;
+        server %[4]s max_fails=0;
+    }
+    server {
+        listen %[2]s http2;
+        location / {
+            grpc_pass grpc://replicas;
+            grpc_read_timeout 300ms;
+            grpc_next_upstream error timeout invalid_header http_500 http_502 http_503 http_504 http_429 non_idempotent;
+            grpc_next_upstream_tries 4;
+        }
+    }
+}
+`
+
+// TestNginxDoesNotRepeat is the run behind the sentence that nginx does not send these calls again: not even when it is
+// told to, and not even without the fuse.
+func TestNginxDoesNotRepeat(t *testing.T) {
+	binary, err := exec.LookPath("nginx")
+	if err != nil {
+		if os.Getenv("RECOVERYCODES_CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skip("no nginx")
+	}
+	for _, fuse := range []bool{true, false} {
+		replicas := newReplicas(t, 2, fuse)
+		dir := t.TempDir()
+		// nginx can be handed no listener, so it is told a port that was free a moment ago.
+		listener := listen(t)
+		address := listener.Addr().String()
+		_ = listener.Close()
+		writeConfig(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(nginxConfig, dir, address, replicas[0].address, replicas[1].address))
+		command := exec.Command(binary, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))
+		command.Stderr = os.Stderr
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, kind := range afterEffect {
+			id := "member-test-fault-" + kind
+			if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
+				OrganizationId: sandbox.OrganizationID, MemberId: id,
+			}, grpc.WaitForReady(true)); err == nil {
+				t.Errorf("%s: succeeded", kind)
+			}
+			if n := replicas[0].sandbox.State().Members[id].Effects.Rotate; n != 1 {
+				t.Errorf("%s, fuse %v: %d effects", kind, fuse, n)
+			}
+		}
+		_ = conn.Close()
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	}
+}
+
+func writeConfig(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
