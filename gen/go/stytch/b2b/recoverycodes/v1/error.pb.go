@@ -9,7 +9,6 @@ package recoverycodesv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
-	structpb "google.golang.org/protobuf/types/known/structpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,9 +21,9 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ErrorBody is what the REST door answers with every status other than 200: Stytch's own shape, so that Stytch's
-// SDKs read it. No RPC uses it; over gRPC the same facts travel as a status with details. It stands here for the
-// OpenAPI document and for callers that decode REST answers.
+// ErrorBody is what the REST door answers with every status other than 200: exactly these five fields, each always
+// there, which is the shape that Stytch's SDKs read. No RPC uses it; over gRPC the same facts travel as a status with
+// details. It stands here for the OpenAPI document and for callers that decode REST answers.
 type ErrorBody struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The HTTP status of the answer that carries this body: Stytch's own status for an error that Stytch reported.
@@ -39,9 +38,7 @@ type ErrorBody struct {
 	// What went wrong, for people. Its wording may change at any time.
 	ErrorMessage string `protobuf:"bytes,4,opt,name=error_message,json=errorMessage,proto3" json:"error_message,omitempty"`
 	// The address of a page about the error.
-	ErrorUrl string `protobuf:"bytes,5,opt,name=error_url,json=errorUrl,proto3" json:"error_url,omitempty"`
-	// Further facts about some errors, of a shape that depends on error_type. Absent from most.
-	ErrorDetails  *structpb.Struct `protobuf:"bytes,6,opt,name=error_details,json=errorDetails,proto3" json:"error_details,omitempty"`
+	ErrorUrl      string `protobuf:"bytes,5,opt,name=error_url,json=errorUrl,proto3" json:"error_url,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -111,18 +108,11 @@ func (x *ErrorBody) GetErrorUrl() string {
 	return ""
 }
 
-func (x *ErrorBody) GetErrorDetails() *structpb.Struct {
-	if x != nil {
-		return x.ErrorDetails
-	}
-	return nil
-}
-
 var File_stytch_b2b_recoverycodes_v1_error_proto protoreflect.FileDescriptor
 
 const file_stytch_b2b_recoverycodes_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"'stytch/b2b/recoverycodes/v1/error.proto\x12\x1bstytch.b2b.recoverycodes.v1\x1a\x1cgoogle/protobuf/struct.proto\"\xea\x01\n" +
+	"'stytch/b2b/recoverycodes/v1/error.proto\x12\x1bstytch.b2b.recoverycodes.v1\"\xc1\x01\n" +
 	"\tErrorBody\x12\x1f\n" +
 	"\vstatus_code\x18\x01 \x01(\x05R\n" +
 	"statusCode\x12\x1d\n" +
@@ -131,8 +121,7 @@ const file_stytch_b2b_recoverycodes_v1_error_proto_rawDesc = "" +
 	"\n" +
 	"error_type\x18\x03 \x01(\tR\terrorType\x12#\n" +
 	"\rerror_message\x18\x04 \x01(\tR\ferrorMessage\x12\x1b\n" +
-	"\terror_url\x18\x05 \x01(\tR\berrorUrl\x12<\n" +
-	"\rerror_details\x18\x06 \x01(\v2\x17.google.protobuf.StructR\ferrorDetailsB\x87\x02\n" +
+	"\terror_url\x18\x05 \x01(\tR\berrorUrlJ\x04\b\x06\x10\aR\rerror_detailsB\x87\x02\n" +
 	"\x1fcom.stytch.b2b.recoverycodes.v1B\n" +
 	"ErrorProtoP\x01ZIrecoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1;recoverycodesv1\xa2\x02\x03SBR\xaa\x02\x1bStytch.B2b.Recoverycodes.V1\xca\x02\x1bStytch\\B2b\\Recoverycodes\\V1\xe2\x02'Stytch\\B2b\\Recoverycodes\\V1\\GPBMetadata\xea\x02\x1eStytch::B2b::Recoverycodes::V1b\x06proto3"
 
@@ -150,16 +139,14 @@ func file_stytch_b2b_recoverycodes_v1_error_proto_rawDescGZIP() []byte {
 
 var file_stytch_b2b_recoverycodes_v1_error_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_stytch_b2b_recoverycodes_v1_error_proto_goTypes = []any{
-	(*ErrorBody)(nil),       // 0: stytch.b2b.recoverycodes.v1.ErrorBody
-	(*structpb.Struct)(nil), // 1: google.protobuf.Struct
+	(*ErrorBody)(nil), // 0: stytch.b2b.recoverycodes.v1.ErrorBody
 }
 var file_stytch_b2b_recoverycodes_v1_error_proto_depIdxs = []int32{
-	1, // 0: stytch.b2b.recoverycodes.v1.ErrorBody.error_details:type_name -> google.protobuf.Struct
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	0, // [0:0] is the sub-list for method output_type
+	0, // [0:0] is the sub-list for method input_type
+	0, // [0:0] is the sub-list for extension type_name
+	0, // [0:0] is the sub-list for extension extendee
+	0, // [0:0] is the sub-list for field type_name
 }
 
 func init() { file_stytch_b2b_recoverycodes_v1_error_proto_init() }

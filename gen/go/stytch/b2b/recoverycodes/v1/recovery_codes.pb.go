@@ -35,8 +35,8 @@ const (
 // GetRequest names the member whose codes are to be read.
 type GetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128
-	// characters, no control characters, neither "." nor "..". Stytch: a slug has 2 to 128 characters out of letters,
+	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128 ASCII
+	// letters, digits and - . _ ~ |, neither "." nor "..". Stytch: a slug has 2 to 128 characters out of letters,
 	// digits and - . _ ~; an external id at most 128 out of letters, digits and . _ | -.
 	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The member: Stytch's member id or the member's external id. Required, same limits as organization_id.
@@ -184,35 +184,39 @@ func (x *GetResponse) GetStatusCode() int32 {
 // RecoverRequest names the member, the code to spend and the session it is for.
 //
 // Stytch does not say which of the three tokens go together; they are passed on as they come, and Stytch refuses
-// what it does not accept.
+// what it does not accept. Limits that are called this service's own are far above what Stytch issues.
 type RecoverRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128
-	// characters, limits as in GetRequest.
+	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128 ASCII
+	// letters, digits and - . _ ~ |, neither "." nor "..".
 	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The member: Stytch's member id or the member's external id. Required, same limits as organization_id.
 	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
-	// The code to spend. Required. Imported codes may have any format, so it must be given exactly as it was issued.
-	// Secret.
+	// The code to spend. Required, at most 1024 bytes (this service's own limit). Imported codes may have any format, so
+	// it must be given exactly as it was issued; it is passed on as it came and never normalised. Secret.
 	RecoveryCode string `protobuf:"bytes,3,opt,name=recovery_code,json=recoveryCode,proto3" json:"recovery_code,omitempty"`
-	// The intermediate session token that the member's first factor yielded; absent when there is none. Stytch: it
-	// lives ten minutes unless the project says otherwise. Secret.
+	// The intermediate session token that the member's first factor yielded; absent when there is none. At
+	// most 16 KiB (this service's own limit). Stytch: it lives ten minutes unless the project says otherwise. Secret.
 	IntermediateSessionToken *string `protobuf:"bytes,4,opt,name=intermediate_session_token,json=intermediateSessionToken,proto3,oneof" json:"intermediate_session_token,omitempty"`
-	// The token of a session to add this factor to and to extend; absent for a new session. Secret.
+	// The token of a session to add this factor to and to extend; absent for a new session. At most 16 KiB (this
+	// service's own limit). Secret.
 	SessionToken *string `protobuf:"bytes,5,opt,name=session_token,json=sessionToken,proto3,oneof" json:"session_token,omitempty"`
-	// The JWT of a session to add this factor to and to extend; absent for a new session. Secret.
+	// The JWT of a session to add this factor to and to extend; absent for a new session. At most 16 KiB (this service's
+	// own limit). Secret.
 	SessionJwt *string `protobuf:"bytes,6,opt,name=session_jwt,json=sessionJwt,proto3,oneof" json:"session_jwt,omitempty"`
-	// How long the session is to live, in minutes from now. Stytch: 5 to 527040 (366 days); absent means 60.
+	// How long the session is to live, in minutes from now: 5 to 527040 (366 days), Stytch's limits, checked here too.
+	// Stytch: absent means 60.
 	SessionDurationMinutes *int32 `protobuf:"varint,7,opt,name=session_duration_minutes,json=sessionDurationMinutes,proto3,oneof" json:"session_duration_minutes,omitempty"`
 	// Claims to put into the session and its JWT; absent leaves the claims of an existing session as they are. A value
-	// sets its key and null deletes it. Stytch: at most 4 KB in all; iss, sub, aud, exp, nbf, iat and jti are
-	// reserved, and a claim by such a name is ignored or refused. A Struct holds numbers as doubles: over gRPC an
-	// integer beyond 2^53 has lost digits before it is sent, so send it as a string; over REST a number that a double
-	// cannot hold is refused.
+	// sets its key and null deletes it. At most 4096 bytes in all, written as compact JSON. The names iss, sub, aud,
+	// exp, nbf, iat and jti are reserved by Stytch, which ignores or refuses them; here a claim by such a name is refused
+	// with INVALID_ARGUMENT, even when it is null. Numbers must be finite. A Struct holds numbers as doubles: over gRPC
+	// an integer beyond 2^53 has lost digits before it is sent, so send it as a string; over REST a number that a double
+	// cannot hold, and nesting deeper than 64 levels, are refused.
 	SessionCustomClaims *structpb.Struct `protobuf:"bytes,8,opt,name=session_custom_claims,json=sessionCustomClaims,proto3" json:"session_custom_claims,omitempty"`
 	// The id of a Stytch device-fingerprinting measurement of this login. When given, Stytch looks the device up,
-	// keeps what it found with the member and answers with member_device. Absent when fingerprinting is not used;
-	// Stytch: it must be enabled for the workspace.
+	// keeps what it found with the member and answers with member_device. Absent when fingerprinting is not used; at
+	// most 1024 bytes (this service's own limit). Stytch: fingerprinting must be enabled for the workspace.
 	TelemetryId   *string `protobuf:"bytes,9,opt,name=telemetry_id,json=telemetryId,proto3,oneof" json:"telemetry_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -442,8 +446,8 @@ func (x *RecoverResponse) GetMemberDevice() *v12.DeviceInfo {
 // RotateRequest names the member whose codes are to be replaced.
 type RotateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128
-	// characters, limits as in GetRequest.
+	// The organization: Stytch's organization id, the organization's slug or its external id. Required, 1 to 128 ASCII
+	// letters, digits and - . _ ~ |, neither "." nor "..".
 	OrganizationId string `protobuf:"bytes,1,opt,name=organization_id,json=organizationId,proto3" json:"organization_id,omitempty"`
 	// The member: Stytch's member id or the member's external id. Required, same limits as organization_id.
 	MemberId      string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`

@@ -37,6 +37,10 @@ const (
 //
 // RecoveryCodesService reads, spends and renews the recovery codes of a member. Every RPC makes at most one change
 // at Stytch, and its status tells what is known about that change.
+//
+// This service puts a google.rpc.ErrorInfo into each of its errors. A status without one was made on the way, by a
+// client library or a proxy, which do not know what became of the call. For Recover and Rotate such a status means
+// that the outcome is unknown, whatever its code, unless it is known that no connection took the call.
 type RecoveryCodesServiceClient interface {
 	// Get returns the recovery codes of a member that are still active.
 	//
@@ -50,14 +54,16 @@ type RecoveryCodesServiceClient interface {
 	// Stytch locks a member for an hour after 10 failures in a row, unless the project is set to another number.
 	//
 	// Never repeat this call blindly. When its outcome is unknown (status UNKNOWN with the reason OUTCOME_UNKNOWN or
-	// ANSWER_LOST; 500 over REST), the code may be spent and the session lost with the answer. Call Get: if the code
-	// is no longer listed, it is spent, and the member needs another one.
+	// ANSWER_LOST, or a status without google.rpc.ErrorInfo; over REST 500, or an answer that is no ErrorBody), the
+	// code may be spent and the session lost with the answer. Call Get: if the code is no longer listed, it is spent,
+	// and the member needs another one.
 	Recover(ctx context.Context, in *RecoverRequest, opts ...grpc.CallOption) (*RecoverResponse, error)
 	// Rotate voids every recovery code of a member and issues a new set.
 	//
 	// The old codes stop working at once, and the member must be given the new ones. Never repeat this call blindly:
 	// a second Rotate voids the codes that the first one returned. When its outcome is unknown (status UNKNOWN with
-	// the reason OUTCOME_UNKNOWN or ANSWER_LOST; 500 over REST), call Get: it returns the set that is valid now.
+	// the reason OUTCOME_UNKNOWN or ANSWER_LOST, or a status without google.rpc.ErrorInfo; over REST 500, or an answer
+	// that is no ErrorBody), call Get: it returns the set that is valid now.
 	Rotate(ctx context.Context, in *RotateRequest, opts ...grpc.CallOption) (*RotateResponse, error)
 }
 
@@ -105,6 +111,10 @@ func (c *recoveryCodesServiceClient) Rotate(ctx context.Context, in *RotateReque
 //
 // RecoveryCodesService reads, spends and renews the recovery codes of a member. Every RPC makes at most one change
 // at Stytch, and its status tells what is known about that change.
+//
+// This service puts a google.rpc.ErrorInfo into each of its errors. A status without one was made on the way, by a
+// client library or a proxy, which do not know what became of the call. For Recover and Rotate such a status means
+// that the outcome is unknown, whatever its code, unless it is known that no connection took the call.
 type RecoveryCodesServiceServer interface {
 	// Get returns the recovery codes of a member that are still active.
 	//
@@ -118,14 +128,16 @@ type RecoveryCodesServiceServer interface {
 	// Stytch locks a member for an hour after 10 failures in a row, unless the project is set to another number.
 	//
 	// Never repeat this call blindly. When its outcome is unknown (status UNKNOWN with the reason OUTCOME_UNKNOWN or
-	// ANSWER_LOST; 500 over REST), the code may be spent and the session lost with the answer. Call Get: if the code
-	// is no longer listed, it is spent, and the member needs another one.
+	// ANSWER_LOST, or a status without google.rpc.ErrorInfo; over REST 500, or an answer that is no ErrorBody), the
+	// code may be spent and the session lost with the answer. Call Get: if the code is no longer listed, it is spent,
+	// and the member needs another one.
 	Recover(context.Context, *RecoverRequest) (*RecoverResponse, error)
 	// Rotate voids every recovery code of a member and issues a new set.
 	//
 	// The old codes stop working at once, and the member must be given the new ones. Never repeat this call blindly:
 	// a second Rotate voids the codes that the first one returned. When its outcome is unknown (status UNKNOWN with
-	// the reason OUTCOME_UNKNOWN or ANSWER_LOST; 500 over REST), call Get: it returns the set that is valid now.
+	// the reason OUTCOME_UNKNOWN or ANSWER_LOST, or a status without google.rpc.ErrorInfo; over REST 500, or an answer
+	// that is no ErrorBody), call Get: it returns the set that is valid now.
 	Rotate(context.Context, *RotateRequest) (*RotateResponse, error)
 	mustEmbedUnimplementedRecoveryCodesServiceServer()
 }
