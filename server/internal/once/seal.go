@@ -1,0 +1,80 @@
+package once
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+)
+
+// What the secret is used for. No two uses can be given the same bytes, because each begins with its own of these.
+const (
+	forName        = "once name"
+	forFingerprint = "once fingerprint"
+	forRecord      = "once record"
+)
+
+// digest is an HMAC-SHA256 under the server's secret: all that a store learns of a caller, a key or a request.
+type digest [sha256.Size]byte
+
+// sealer names calls and seals their records, for any store.
+type sealer struct {
+	secret []byte
+}
+
+func newSealer(secret []byte) (sealer, error) {
+	if len(secret) == 0 {
+		return sealer{}, errors.New("once: the store's secret is empty")
+	}
+	return sealer{secret: bytes.Clone(secret)}, nil
+}
+
+// name is what the record of a call is found by.
+func (s sealer) name(c Call) digest {
+	return s.digest(forName, []byte(c.Caller), []byte(c.Key))
+}
+
+// fingerprint tells whether two calls of one name have the same request. It covers the name as well, so that a store
+// does not show which of its calls ask for the same.
+func (s sealer) fingerprint(c Call) digest {
+	name := s.name(c)
+	return s.digest(forFingerprint, name[:], c.Request)
+}
+
+func (s sealer) digest(use string, parts ...[]byte) digest {
+	h := hmac.New(sha256.New, s.secret)
+	h.Write(frame([]byte(use)))
+	h.Write(frame(parts...))
+	return digest(h.Sum(nil))
+}
+
+// aead seals and opens the record of one call: AES-256-GCM with a random nonce before the ciphertext. Its key takes the
+// server's secret and the caller's key, so that neither a guessed key nor a store's content is enough, and it is bound
+// to the caller and the request.
+func (s sealer) aead(c Call) (cipher.AEAD, error) {
+	fingerprint := s.fingerprint(c)
+	info := frame([]byte(forRecord), []byte(c.Caller), fingerprint[:])
+	key, err := hkdf.Key(sha256.New, frame(s.secret, []byte(c.Key)), nil, string(info), 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// frame puts its length before each part, so that different parts never give the same bytes.
+func frame(parts ...[]byte) []byte {
+	var b []byte
+	for _, part := range parts {
+		b = binary.BigEndian.AppendUint64(b, uint64(len(part)))
+		b = append(b, part...)
+	}
+	return b
+}
