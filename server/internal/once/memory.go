@@ -75,7 +75,7 @@ func (e *entry) expired(now time.Time) bool {
 // so is its end: a run that does not return holds its key.
 func (m *Memory) Do(ctx context.Context, c Call, run func() (record []byte, keep bool)) (record []byte, replayed bool, err error) {
 	name, fingerprint := m.sealer.name(c), m.sealer.fingerprint(c)
-	aead, err := m.sealer.aead(c) // before the run: afterwards nothing may fail
+	box, err := m.sealer.box(c) // before the run: afterwards nothing may fail
 	if err != nil {
 		return nil, false, err
 	}
@@ -88,7 +88,7 @@ func (m *Memory) Do(ctx context.Context, c Call, run func() (record []byte, keep
 			defer m.settle(e) // also when run panics
 			record, keep := run()
 			if keep {
-				e.sealed = aead.Seal(nil, nil, record, nil)
+				e.sealed = box.seal(record)
 				e.outcome = kept
 			} else {
 				e.outcome = freed
@@ -101,7 +101,7 @@ func (m *Memory) Do(ctx context.Context, c Call, run func() (record []byte, keep
 		// The entry that was waited for counts, even if it has expired since.
 		switch e.outcome {
 		case kept:
-			record, err := aead.Open(nil, nil, e.sealed, nil)
+			record, err := box.open(e.sealed)
 			if err != nil {
 				return nil, false, ErrUnknown
 			}
