@@ -75,7 +75,7 @@ func (e *entry) expired(now time.Time) bool {
 // so is its end: a run that does not return holds its key.
 func (m *Memory) Do(ctx context.Context, c Call, run func() (record []byte, keep bool)) (record []byte, replayed bool, err error) {
 	name, fingerprint := m.sealer.name(c), m.sealer.fingerprint(c)
-	box, err := m.sealer.box(c) // before the run: afterwards nothing may fail
+	box, err := m.sealer.box(c, fingerprint) // before the run: afterwards nothing may fail
 	if err != nil {
 		return nil, false, err
 	}

@@ -57,10 +57,9 @@ type box struct {
 	aead cipher.AEAD
 }
 
-// box makes the box of a call. Its key takes the server's secret and the caller's key, so that neither a guessed key
-// nor a store's content is enough, and it is bound to the caller and the request.
-func (s sealer) box(c Call) (box, error) {
-	fingerprint := s.fingerprint(c)
+// box makes the box of a call, given its fingerprint. Its key takes the server's secret and the caller's key: a store
+// shows fingerprints, and callers and keys can be guessed, but without the secret all three together open nothing.
+func (s sealer) box(c Call, fingerprint digest) (box, error) {
 	info := frame([]byte(forRecord), []byte(c.Caller), fingerprint[:])
 	key, err := hkdf.Key(sha256.New, frame(s.secret, []byte(c.Key)), nil, string(info), 32)
 	if err != nil {

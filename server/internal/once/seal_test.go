@@ -22,9 +22,9 @@ func mustSealer(t *testing.T, secret string) sealer {
 	return s
 }
 
-func mustBox(t *testing.T, s sealer, c Call) box {
+func mustBox(t *testing.T, s sealer, c Call, fingerprint digest) box {
 	t.Helper()
-	b, err := s.box(c)
+	b, err := s.box(c, fingerprint)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,8 +34,9 @@ func mustBox(t *testing.T, s sealer, c Call) box {
 func TestRecordsOpenOnlyForTheirCall(t *testing.T) {
 	const record = "the session"
 	ours := mustSealer(t, testSecret)
-	sealed := mustBox(t, ours, sealedCall).seal([]byte(record))
-	if got, err := mustBox(t, ours, sealedCall).open(sealed); err != nil || string(got) != record {
+	fingerprint := ours.fingerprint(sealedCall)
+	sealed := mustBox(t, ours, sealedCall, fingerprint).seal([]byte(record))
+	if got, err := mustBox(t, ours, sealedCall, fingerprint).open(sealed); err != nil || string(got) != record {
 		t.Fatalf("opened %q, %v, want the record", got, err)
 	}
 	other := func(change func(*Call)) Call {
@@ -58,15 +59,22 @@ func TestRecordsOpenOnlyForTheirCall(t *testing.T) {
 		{"a byte from secret to key", testSecret[:31], other(func(c *Call) { c.Key = testSecret[31:] + c.Key })},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got, err := mustBox(t, mustSealer(t, tt.secret), tt.call).open(sealed); err == nil {
+			s := mustSealer(t, tt.secret)
+			if got, err := mustBox(t, s, tt.call, s.fingerprint(tt.call)).open(sealed); err == nil {
 				t.Errorf("opened: %q", got)
+			}
+			if bytes.Equal(tt.call.Request, sealedCall.Request) { // one who has read the store has the fingerprint
+				if got, err := mustBox(t, s, tt.call, fingerprint).open(sealed); err == nil {
+					t.Errorf("opened with the fingerprint that the store shows: %q", got)
+				}
 			}
 		})
 	}
 }
 
 func TestTamperedRecordsDoNotOpen(t *testing.T) {
-	b := mustBox(t, mustSealer(t, testSecret), sealedCall)
+	s := mustSealer(t, testSecret)
+	b := mustBox(t, s, sealedCall, s.fingerprint(sealedCall))
 	sealed := b.seal([]byte("the session"))
 	for i := range sealed {
 		bad := bytes.Clone(sealed)
@@ -81,7 +89,8 @@ func TestTamperedRecordsDoNotOpen(t *testing.T) {
 }
 
 func TestSealingTwiceDiffers(t *testing.T) {
-	b := mustBox(t, mustSealer(t, testSecret), sealedCall)
+	s := mustSealer(t, testSecret)
+	b := mustBox(t, s, sealedCall, s.fingerprint(sealedCall))
 	if bytes.Equal(b.seal([]byte("the session")), b.seal([]byte("the session"))) {
 		t.Error("the same bytes twice: the nonce is not random")
 	}
