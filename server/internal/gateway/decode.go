@@ -18,8 +18,15 @@ import (
 	"recoverycodes.internal/server/internal/apierror"
 )
 
-// maxDepth bounds the nesting of free-form objects in a request. Claims hold 4 KB, so nothing real comes near.
+// maxDepth bounds the recursion into a free-form object. The service's own limit on claims is the same.
 const maxDepth = 64
+
+// maxFreeForm bounds the text of a free-form object before it is walked: far above the 4 KB that its values may have,
+// white space and escapes included, and far below what is costly to walk.
+const maxFreeForm = 64 << 10
+
+// maxViolations bounds what is told of one request.
+const maxViolations = 16
 
 // decode reads the JSON of a request into msg. It is strict where protojson is generous: a member must have its exact
 // name and type and stand once, and a number must be one that a double holds, because a member that is silently
@@ -70,6 +77,9 @@ func (d *decoder) message(m protoreflect.Message) bool {
 	}
 	seen := make(map[string]bool)
 	for d.json.More() {
+		if len(d.violations) == maxViolations {
+			return true // enough is known
+		}
 		name, ok := d.name()
 		var value json.RawMessage
 		if !ok || d.json.Decode(&value) != nil {
@@ -79,6 +89,7 @@ func (d *decoder) message(m protoreflect.Message) bool {
 		switch {
 		case field == nil:
 			d.refuse(shown(name), "is not a field of this request")
+			continue // a name that is not ours is not remembered
 		case seen[name]:
 			d.refuse(name, "stands more than once")
 		case string(value) != "null":
@@ -125,9 +136,13 @@ func (d *decoder) field(m protoreflect.Message, field protoreflect.FieldDescript
 			d.refuse(path, "must be an object")
 			return
 		}
+		if len(value) > maxFreeForm {
+			d.refuse(path, fmt.Sprintf("is larger than %d bytes", maxFreeForm))
+			return
+		}
 		free := &decoder{json: json.NewDecoder(bytes.NewReader(value))}
 		free.json.UseNumber()
-		v := free.value(path, 0)
+		v := free.value(&place{name: path}, 0)
 		if len(free.violations) > 0 {
 			d.violations = append(d.violations, free.violations...)
 			return
@@ -139,28 +154,46 @@ func (d *decoder) field(m protoreflect.Message, field protoreflect.FieldDescript
 	}
 }
 
-// value reads one value of a free-form object. The text is known to be valid JSON. What is refused is named by path,
-// and the result is then of no use.
-func (d *decoder) value(path string, depth int) *structpb.Value {
+// place is where a value stands in a free-form object. It is made into text only when something there is refused.
+type place struct {
+	parent *place
+	name   string // of a member; empty for an element
+	index  int    // of an element
+}
+
+func (p *place) String() string {
+	switch {
+	case p.parent == nil:
+		return p.name
+	case p.name != "":
+		return p.parent.String() + "." + shown(p.name)
+	default:
+		return p.parent.String() + "[" + strconv.Itoa(p.index) + "]"
+	}
+}
+
+// value reads one value of a free-form object. The text is known to be valid JSON. What is refused is named by its
+// place, and the result is then of no use.
+func (d *decoder) value(at *place, depth int) *structpb.Value {
 	if depth > maxDepth {
-		d.refuse(path, fmt.Sprintf("is nested deeper than %d levels", maxDepth))
+		d.refuse(at.String(), fmt.Sprintf("is nested deeper than %d levels", maxDepth))
 		return nil
 	}
 	t, err := d.json.Token()
 	if err != nil {
-		d.refuse(path, "is not valid JSON")
+		d.refuse(at.String(), "is not valid JSON")
 		return nil
 	}
 	switch t := t.(type) {
 	case json.Delim:
 		if t == '[' {
-			return d.list(path, depth)
+			return d.list(at, depth)
 		}
-		return d.object(path, depth)
+		return d.object(at, depth)
 	case json.Number:
 		f, ok := exact(string(t))
 		if !ok {
-			d.refuse(path, "holds a number that would lose digits as a double; send it as a string")
+			d.refuse(at.String(), "holds a number that would lose digits as a double; send it as a string")
 		}
 		return structpb.NewNumberValue(f)
 	case string:
@@ -172,10 +205,10 @@ func (d *decoder) value(path string, depth int) *structpb.Value {
 	}
 }
 
-func (d *decoder) list(path string, depth int) *structpb.Value {
+func (d *decoder) list(at *place, depth int) *structpb.Value {
 	list := &structpb.ListValue{}
 	for i := 0; d.json.More(); i++ {
-		list.Values = append(list.Values, d.value(path+"["+strconv.Itoa(i)+"]", depth+1))
+		list.Values = append(list.Values, d.value(&place{parent: at, index: i}, depth+1))
 		if len(d.violations) > 0 {
 			return nil
 		}
@@ -184,13 +217,13 @@ func (d *decoder) list(path string, depth int) *structpb.Value {
 	return structpb.NewListValue(list)
 }
 
-func (d *decoder) object(path string, depth int) *structpb.Value {
+func (d *decoder) object(at *place, depth int) *structpb.Value {
 	object := &structpb.Struct{Fields: make(map[string]*structpb.Value)}
 	for d.json.More() {
 		name, _ := d.name()
-		member := path + "." + shown(name)
+		member := &place{parent: at, name: name}
 		if _, twice := object.Fields[name]; twice {
-			d.refuse(member, "stands more than once")
+			d.refuse(member.String(), "stands more than once")
 			return nil
 		}
 		object.Fields[name] = d.value(member, depth+1)

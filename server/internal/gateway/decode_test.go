@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"math"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -96,6 +97,8 @@ func TestDecodeRefuses(t *testing.T) {
 		"overflow":               {`{"session_custom_claims":{"a":1e999}}`, "INVALID_REQUEST", "session_custom_claims.a: holds a number that would lose digits as a double; send it as a string"},
 		"underflow":              {`{"session_custom_claims":{"a":1e-999999999}}`, "INVALID_REQUEST", "session_custom_claims.a: holds a number that would lose digits as a double; send it as a string"},
 		"depth 3000":             {`{"session_custom_claims":` + deep + `}`, "INVALID_REQUEST", "session_custom_claims" + strings.Repeat(".a", 65) + ": is nested deeper than 64 levels"},
+		"claims of 64 KB":        {`{"session_custom_claims":{"a":[` + strings.Repeat("0,", 32<<10) + `0]}}`, "INVALID_REQUEST", "session_custom_claims: is larger than 65536 bytes"},
+		"more wrong than told":   {"{" + strings.Repeat(`"x":1,`, 9999) + `"x":1}`, "INVALID_REQUEST", strings.TrimSuffix(strings.Repeat("x: is not a field of this request; ", 16), "; ")},
 		"several things at once": {`{"member_id":1,"recovery_code":2}`, "INVALID_REQUEST", "member_id: must be a string; recovery_code: must be a string"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,6 +187,25 @@ func TestExact(t *testing.T) {
 	} {
 		if _, ok := exact(text); ok != want {
 			t.Errorf("%s: %v", text, ok)
+		}
+	}
+}
+
+// TestARefusalCostsLittle holds that a body of the largest size is refused for a few times its own size of memory.
+func TestARefusalCostsLittle(t *testing.T) {
+	for name, body := range map[string]string{
+		"deep, with many elements": `{"session_custom_claims":` + strings.Repeat(`{"`+strings.Repeat("n", 64)+`":`, 60) + "[" + strings.Repeat("0,", 1<<20) + "0]" + strings.Repeat("}", 61),
+		"many empty objects":       `{"session_custom_claims":{"a":[` + strings.Repeat("{},", 600_000) + `0]}}`,
+		"many unknown members":     `{` + strings.Repeat(`"":1,`, 400_000) + `"":1}`,
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if decode(strings.NewReader(body), &recoverycodesv1.RecoverRequest{}) == nil {
+			t.Errorf("%s: accepted", name)
+		}
+		runtime.ReadMemStats(&after)
+		if cost := after.TotalAlloc - before.TotalAlloc; cost > 40*uint64(len(body)) {
+			t.Errorf("%s: %d MB for %d KB", name, cost>>20, len(body)>>10)
 		}
 	}
 }
