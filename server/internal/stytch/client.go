@@ -54,6 +54,11 @@ const (
 	// effectsIdle is short because a connection that has been idle may be dead without either side knowing. A Get on
 	// a dead connection is repeated by the transport; a Recover that dies there has an outcome nobody knows.
 	effectsIdle = 3 * time.Second
+
+	// An HTTP/2 connection on which nothing arrives is pinged after the first time and given up after the second. For
+	// effects this is quick, for the same reason.
+	readsPing, effectsPing = 15 * time.Second, effectsIdle
+	pingTimeout            = 2 * time.Second
 )
 
 // Client calls Stytch. It is safe for concurrent use.
@@ -80,12 +85,12 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		cfg:           cfg,
 		authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.ProjectID+":"+cfg.Secret)),
-		reads:         newTransport(cfg, readsIdle),
-		effects:       newTransport(cfg, effectsIdle),
+		reads:         newTransport(cfg, readsIdle, readsPing),
+		effects:       newTransport(cfg, effectsIdle, effectsPing),
 	}, nil
 }
 
-func newTransport(cfg Config, idle time.Duration) *http.Transport {
+func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
 	return &http.Transport{
 		// No proxy from the environment: only main reads the environment, and the way of the secret is a setting.
 		Proxy:                  nil,
@@ -100,7 +105,7 @@ func newTransport(cfg Config, idle time.Duration) *http.Transport {
 		IdleConnTimeout:        idle,
 		MaxResponseHeaderBytes: 64 << 10,
 		ReadBufferSize:         16 << 10, // a usual answer of 5 KB in one read
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: pingTimeout},
 	}
 }
 

@@ -458,6 +458,14 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// TestNoProxyFromTheEnvironment: the secret goes nowhere that no setting says.
+func TestNoProxyFromTheEnvironment(t *testing.T) {
+	c := newClient(t, "https://test.stytch.com")
+	if c.reads.Proxy != nil || c.effects.Proxy != nil {
+		t.Error("a proxy is looked up")
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	good := newClient(t, "https://test.stytch.com").cfg
 	for name, break1 := range map[string]func(*Config){
