@@ -21,8 +21,8 @@ import (
 )
 
 func main() {
-	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with addresses
-	// in them. What matters of it reaches the access line.
+	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with callers'
+	// addresses in them.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default is back: a second one ends the process at once.

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 
 	"recoverycodes.internal/server/internal/config"
 	"recoverycodes.internal/server/internal/sandbox"
@@ -146,9 +147,9 @@ func serveSandbox(ctx context.Context, cfg *config.Sandbox, stderr io.Writer) er
 	return emulated.Serve(ctx, listener)
 }
 
-// ended is the end of an HTTP server's Serve: being shut down is how it is meant to end.
+// ended is the end of a server's Serve: being shut down is how it is meant to end.
 func ended(err error) error {
-	if errors.Is(err, http.ErrServerClosed) {
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
 	return err

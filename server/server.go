@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -18,12 +20,14 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/tap"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/config"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
 	"recoverycodes.internal/server/internal/interceptor"
+	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/recoverycodes"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
@@ -56,7 +60,13 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*serv
 	}
 	s.upstream = client
 	observer := telemetry.NewObserver(logger)
+	// The secret lives as long as the store, and nobody else has it.
+	store, err := once.NewMemory([]byte(rand.Text()+rand.Text()), cfg.KeyTTL, cfg.MaxKeys)
+	if err != nil {
+		return nil, err
+	}
 	service, err := recoverycodes.New(client, recoverycodes.Options{
+		Once:      store,
 		LeastTime: cfg.LeastTime, InFlight: cfg.MaxInFlight, BreakerFailures: cfg.BreakerFailures,
 		OnDrift: func(method string, drift []transcode.Drift) {
 			for _, d := range drift {
@@ -74,6 +84,7 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*serv
 		grpc.ChainUnaryInterceptor(chain...),
 		grpc.ChainStreamInterceptor(interceptor.Stream(observer)...),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
+		grpc.InTapHandle(arriveWithin(limit)),
 		// Above every limit on a field, so that validation names the field instead of the library the frame.
 		grpc.MaxRecvMsgSize(2<<20),
 		grpc.MaxHeaderListSize(16<<10),
@@ -100,6 +111,19 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*serv
 		return nil, err
 	}
 	return s, nil
+}
+
+// arriveWithin bounds a call from its first byte: the chain's own deadline begins when the request has arrived, and a
+// caller who never sends it would hold a stream for ever. Streams of other services last as long as they like.
+func arriveWithin(limit time.Duration) tap.ServerInHandle {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		if !strings.HasPrefix(info.FullMethodName, "/"+recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName+"/") {
+			return ctx, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		context.AfterFunc(ctx, cancel) // the end of the stream ends ctx too
+		return ctx, nil
+	}
 }
 
 // httpServer sets the limits by which a slow or greedy client cannot hold the server: a header in five seconds and
@@ -163,40 +187,44 @@ func (s *server) listen(cfg *config.Serve) error {
 func (s *server) start(parts *errgroup.Group) {
 	parts.Go(func() error { return ended(s.admin.Serve(s.adminListener)) })
 	parts.Go(func() error { return ended(s.http.Serve(s.httpListener)) })
-	parts.Go(func() error { return s.grpc.Serve(s.grpcListener) })
+	parts.Go(func() error { return ended(s.grpc.Serve(s.grpcListener)) })
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	s.ready.Store(true)
 }
 
-// stop takes the server down from the outside in. Health goes first, so that balancers look elsewhere; then REST,
-// since its calls end in the corridor; then gRPC. Recover and Rotate calls that were sent outlive their connections
-// and are waited for last. Every step is bounded.
+// stop takes the server down from the outside in. Health goes first, so that balancers look elsewhere. Then both doors
+// stop taking calls, and open ones have the drain time. Calls that were sent are waited for longer, with their
+// connections open, so that their answers are delivered; only then are connections cut. Every step is bounded.
 func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
 	s.ready.Store(false)
 	s.health.Shutdown()
-	within(ctx, drain, func(ctx context.Context) {
-		if s.http.Shutdown(ctx) != nil {
-			_ = s.http.Close()
+	gone := make(chan struct{})
+	go func() {
+		s.grpc.GracefulStop()
+		close(gone)
+	}()
+	doors := func(ctx context.Context) {
+		_ = s.http.Shutdown(ctx) // what it leaves behind is closed below
+		select {
+		case <-gone:
+		case <-ctx.Done(): // one open health Watch would hold it for ever
 		}
-		s.stopGRPC(ctx)
-	})
+	}
+	within(ctx, drain, doors)
 	within(ctx, upstream+slack, func(ctx context.Context) {
 		if left := s.calls.Wait(ctx); left > 0 {
 			s.log.Error("calls that were sent did not end in time; their outcome is unknown", zap.Int("calls", left))
 		}
 	})
+	within(ctx, time.Second, doors) // the last answers go out
+	_ = s.http.Close()
+	s.grpc.Stop()
+	<-gone
 	s.upstream.Close()
 	within(ctx, time.Second, func(ctx context.Context) {
 		if s.admin.Shutdown(ctx) != nil {
 			_ = s.admin.Close()
 		}
 	})
-}
-
-// stopGRPC lets open calls end, and cuts them off when ctx does: one open health Watch would hold it for ever.
-func (s *server) stopGRPC(ctx context.Context) {
-	cut := context.AfterFunc(ctx, s.grpc.Stop)
-	defer cut()
-	s.grpc.GracefulStop()
 }

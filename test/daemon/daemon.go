@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -136,6 +137,17 @@ func (d *Daemon) Log() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.log.String()
+}
+
+// AwaitLog waits until the log holds text n times, since what the daemon writes takes a moment to be read, and reports
+// whether it does.
+func (d *Daemon) AwaitLog(text string, n int) bool {
+	for deadline := time.Now().Add(startLimit); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if strings.Count(d.Log(), text) >= n {
+			break
+		}
+	}
+	return strings.Count(d.Log(), text) == n
 }
 
 // Signal sends a signal to the process.

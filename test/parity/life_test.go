@@ -2,7 +2,9 @@ package parity
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -138,51 +140,80 @@ func TestStopWaitsForWhatWasSent(t *testing.T) {
 	}
 }
 
-// TestStopIsBounded has an upstream that never answers: the process ends all the same, but not before the call that was
-// sent has had its time and its line says that the outcome is unknown. Neither server's own shutdown waits for that: the
-// connections are cut long before.
-func TestStopIsBounded(t *testing.T) {
-	for door, invoke := range map[string]func(*testing.T, *daemon.Daemon) error{
-		"gRPC": func(t *testing.T, d *daemon.Daemon) error {
-			return d.Dial(t).Invoke(t.Context(), "/"+service+"/Rotate", requests["Rotate"].request, &recoverycodesv1.RotateResponse{})
-		},
-		"REST": func(t *testing.T, d *daemon.Daemon) error {
-			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+d.HTTP+"/v1/b2b/recovery_codes/rotate",
-				strings.NewReader(`{"organization_id":"o","member_id":"m"}`))
-			if err != nil {
-				t.Error(err)
-				return nil
-			}
-			resp, err := http.DefaultClient.Do(req)
-			if err == nil {
-				_ = resp.Body.Close()
-			}
-			return err
-		},
-	} {
-		t.Run(door, func(t *testing.T) {
-			t.Parallel()
-			arrived, release := make(chan struct{}), make(chan struct{})
-			d := inFrontOf(t, func(_ http.ResponseWriter, r *http.Request) {
-				_, _ = io.ReadAll(r.Body)
-				close(arrived)
-				<-release
-			}, "--drain-timeout=100ms", "--upstream-timeout=3s", "--upstream-header-timeout=3s")
-			t.Cleanup(func() { close(release) })
-			result := make(chan error, 1)
-			go func() { result <- invoke(t, d) }()
-			<-arrived
-			d.Signal(t, stopSignal)
-			if code := d.Wait(t); code != 0 {
-				t.Errorf("exit code %d", code)
-			}
-			if err := <-result; err == nil {
-				t.Error("a call whose connection was cut succeeded")
-			}
-			if !strings.Contains(d.Log(), `"outcome":"unknown"`) || !strings.HasSuffix(strings.TrimSpace(d.Log()), `"message":"stopped"}`) {
-				t.Errorf("the outcome is not recorded\n%s", d.Log())
-			}
-		})
+// TestStopDeliversWhatWasSent has an upstream that takes longer than the drain. Connections are not cut before the calls
+// that were sent have had their time: one that the upstream answers is delivered, and of one that it never answers the
+// caller hears, and the log says, that the outcome is unknown.
+func TestStopDeliversWhatWasSent(t *testing.T) {
+	for door, through := range doors {
+		for _, answers := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, answered %v", door, answers), func(t *testing.T) {
+				t.Parallel()
+				arrived, release := make(chan struct{}), make(chan struct{})
+				d := inFrontOf(t, func(w http.ResponseWriter, r *http.Request) {
+					_, _ = io.ReadAll(r.Body)
+					close(arrived)
+					if !answers {
+						<-release
+						return
+					}
+					time.Sleep(time.Second) // beyond the drain
+					_, _ = w.Write(documents.Rotate())
+				}, "--drain-timeout=100ms", "--upstream-timeout=3s", "--upstream-header-timeout=3s")
+				t.Cleanup(func() { close(release) })
+				result := make(chan verdict, 1)
+				go func() {
+					_, v := through(t, d, requests["Rotate"].request)
+					result <- v
+				}()
+				<-arrived
+				d.Signal(t, stopSignal)
+				want, outcome := done, "done"
+				if !answers {
+					want, outcome = unknown, "unknown"
+				}
+				(&step{want: want}).compare(t, <-result, door == "REST")
+				if code := d.Wait(t); code != 0 {
+					t.Errorf("exit code %d", code)
+				}
+				if !strings.Contains(d.Log(), `"outcome":"`+outcome+`"`) || !strings.HasSuffix(strings.TrimSpace(d.Log()), `"message":"stopped"}`) {
+					t.Errorf("not recorded\n%s", d.Log())
+				}
+			})
+		}
+	}
+}
+
+// TestASlowRequestHoldsNobodyUp stops while a REST request drips in: gRPC takes no new call meanwhile, and the process ends
+// within its time.
+func TestASlowRequestHoldsNobodyUp(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox", "--drain-timeout=3s")
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", d.HTTP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "POST /v1/b2b/recovery_codes/rotate HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+		t.Fatal(err)
+	}
+	client := d.Dial(t)
+	get := func() error {
+		return client.Invoke(t.Context(), "/"+service+"/Get", &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member}, &recoverycodesv1.GetResponse{})
+	}
+	if err := get(); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	d.Signal(t, stopSignal)
+	for !strings.Contains(d.Log(), "stopping") {
+		time.Sleep(time.Millisecond)
+	}
+	for get() == nil {
+		if time.Since(start) > 2*time.Second {
+			t.Fatal("gRPC still takes calls")
+		}
+	}
+	if code := d.Wait(t); code != 0 || time.Since(start) > 15*time.Second {
+		t.Errorf("exit code %d after %v", code, time.Since(start))
 	}
 }
 

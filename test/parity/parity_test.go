@@ -162,11 +162,12 @@ func claims(m map[string]any) *structpb.Struct {
 	return s
 }
 
+// doors are the ways in.
+var doors = map[string]func(*testing.T, *daemon.Daemon, proto.Message) (proto.Message, verdict){"gRPC": throughGRPC, "REST": throughREST}
+
 // TestBothDoors runs the steps through each door, on a server of its own.
 func TestBothDoors(t *testing.T) {
-	for name, through := range map[string]func(*testing.T, *daemon.Daemon, proto.Message) (proto.Message, verdict){
-		"gRPC": throughGRPC, "REST": throughREST,
-	} {
+	for name, through := range doors {
 		t.Run(name, func(t *testing.T) {
 			d := daemon.Start(t, nil, "--sandbox")
 			for _, step := range steps() {

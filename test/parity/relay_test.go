@@ -8,12 +8,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
@@ -199,5 +202,68 @@ func TestUpstreamFailures(t *testing.T) {
 				s.compare(t, got, true)
 			}
 		})
+	}
+}
+
+// TestIdempotencyKeys sends each call twice with a key, through either door: one request arrives, the second answer is the
+// first and says that it is. The key is not sent upstream, and is not in the log.
+func TestIdempotencyKeys(t *testing.T) {
+	const key = "key-7d1f"
+	for _, method := range []string{"Recover", "Rotate"} {
+		for _, status := range []int{200, 502} {
+			t.Run(fmt.Sprintf("%s %d", method, status), func(t *testing.T) {
+				var arrived atomic.Int32
+				d := inFrontOf(t, func(w http.ResponseWriter, r *http.Request) {
+					arrived.Add(1)
+					if fmt.Sprint(r.Header) != strings.ReplaceAll(fmt.Sprint(r.Header), key, "") || strings.Contains(strings.ToLower(fmt.Sprint(r.Header)), "idempotency") {
+						t.Errorf("sent upstream: %v", r.Header)
+					}
+					w.WriteHeader(status)
+					_, _ = w.Write(requests[method].document)
+				})
+				var first verdict
+				for i := range 2 {
+					ctx := metadata.AppendToOutgoingContext(t.Context(), "idempotency-key", key)
+					var header metadata.MD
+					_, answer := rpc(requests[method].request)
+					err := d.Dial(t).Invoke(ctx, "/"+service+"/"+method, requests[method].request, answer, grpc.Header(&header))
+					v := verdictOf(t, err)
+					if i == 0 {
+						first = v
+					}
+					if replayed := header.Get("idempotency-replayed"); v.code != first.code || v.reason != first.reason || (len(replayed) == 1) != (i == 1) {
+						t.Errorf("call %d by gRPC: %+v, replayed %v", i, v, replayed)
+					}
+				}
+				// The same key and request by the other door is the same call.
+				text := `{"organization_id":"o","member_id":"m"}`
+				if method == "Recover" {
+					text = `{"organization_id":"o","member_id":"m","recovery_code":"c"}`
+				}
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+d.HTTP+"/v1/b2b/recovery_codes/"+strings.ToLower(method), strings.NewReader(text))
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Header.Set("Idempotency-Key", key)
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, err := io.ReadAll(resp.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_ = resp.Body.Close()
+				if resp.Header.Get("Idempotency-Replayed") != "true" || (status == 200) != (string(body) == string(requests[method].document)) {
+					t.Errorf("by REST: %v %s", resp.Header, body)
+				}
+				if n := arrived.Load(); n != 1 {
+					t.Errorf("%d requests arrived", n)
+				}
+				if !d.AwaitLog(`"replayed":true`, 2) || strings.Contains(d.Log(), key) {
+					t.Errorf("the log:\n%s", d.Log())
+				}
+			})
+		}
 	}
 }

@@ -15,8 +15,11 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/test/daemon"
 )
 
@@ -63,9 +66,58 @@ func TestRequestsThatDoNotDecode(t *testing.T) {
 			}
 		})
 	}
-	if n := strings.Count(d.Log(), `"message":"call"`); n != 6 {
-		t.Errorf("%d lines for 6 calls:\n%s", n, d.Log())
+	if !d.AwaitLog(`"outcome":"refused"`, 6) {
+		t.Errorf("not one line for each of 6 calls:\n%s", d.Log())
 	}
+	t.Run("a mark that is forged", func(t *testing.T) {
+		err := d.Dial(t).Invoke(t.Context(), "/"+service+"/Get", field(19999, "FORGED"), nil, grpc.ForceCodecV2(rawCodec{}))
+		if got := verdictOf(t, err); strings.Contains(got.raw, "FORGED") || len(got.fields) != 2 {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("a stream", func(t *testing.T) {
+		stream, err := d.Dial(t).NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/grpc.health.v1.Health/Watch", grpc.ForceCodecV2(rawCodec{}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.SendMsg([]byte{0xff}); err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.CloseSend()
+		if got := verdictOf(t, stream.RecvMsg(nil)); got.code != codes.InvalidArgument {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// TestLimitsOfTheGRPCDoor goes beyond each limit that can be reached in a moment.
+func TestLimitsOfTheGRPCDoor(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox", "--upstream-timeout=1s", "--upstream-header-timeout=1s")
+	get := &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member}
+	t.Run("a message of 3 MB", func(t *testing.T) {
+		err := d.Dial(t).Invoke(t.Context(), "/"+service+"/Recover", &recoverycodesv1.RecoverRequest{RecoveryCode: strings.Repeat("x", 3<<20)}, &recoverycodesv1.RecoverResponse{})
+		if status.Code(err) != codes.ResourceExhausted {
+			t.Error(err)
+		}
+	})
+	t.Run("metadata of 20 KB", func(t *testing.T) {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x", strings.Repeat("x", 20<<10))
+		if err := d.Dial(t).Invoke(ctx, "/"+service+"/Get", get, &recoverycodesv1.GetResponse{}); err == nil {
+			t.Error("accepted")
+		}
+	})
+	t.Run("a request that never arrives", func(t *testing.T) {
+		stream, err := d.Dial(t).NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true}, "/"+service+"/Get")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.Header(); err == nil {
+			err = stream.RecvMsg(&recoverycodesv1.GetResponse{})
+			if err == nil {
+				t.Error("answered")
+			}
+		}
+	})
 }
 
 // TestRawHTTP sends what no HTTP library would.

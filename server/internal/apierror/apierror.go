@@ -30,22 +30,23 @@ const (
 
 // The reasons of this server's own errors. Reasons of StytchDomain are Stytch's error types in upper case.
 const (
-	InvalidRequest      = "INVALID_REQUEST"      // a field is missing or malformed; see the field violations
-	MalformedBody       = "MALFORMED_BODY"       // REST: the body is not the JSON of the request
-	BodyTooLarge        = "BODY_TOO_LARGE"       // REST: the body exceeds its limit
-	UnsupportedType     = "UNSUPPORTED_TYPE"     // REST: the content type is not JSON
-	RouteNotFound       = "ROUTE_NOT_FOUND"      // REST: no such path
-	MethodNotAllowed    = "METHOD_NOT_ALLOWED"   // REST: the path exists, not with this HTTP method
-	NotSent             = "NOT_SENT"             // nothing left this server: safe to send again
-	Cancelled           = "CANCELLED"            // the caller went away before anything was sent
-	OutcomeUnknown      = "OUTCOME_UNKNOWN"      // the effect may or may not have happened; Get tells
-	AnswerLost          = "ANSWER_LOST"          // the effect happened, its answer is lost; Get tells what is left
-	UpstreamFailed      = "UPSTREAM_FAILED"      // a Get that failed upstream; it has no effect
-	UpstreamTimeout     = "UPSTREAM_TIMEOUT"     // a Get that the upstream did not answer in time
-	UpstreamCredentials = "UPSTREAM_CREDENTIALS" //nolint:gosec // Stytch refused this server's own credentials; this is only the word for it
-	UpstreamAddress     = "UPSTREAM_ADDRESS"     // what answers at the upstream's address does not know the operation
-	RateLimited         = "RATE_LIMITED"         // an upstream 429 that gave no type of its own
-	Internal            = "INTERNAL"             // a defect of this server
+	InvalidRequest      = "INVALID_REQUEST"        // a field is missing or malformed; see the field violations
+	MalformedBody       = "MALFORMED_BODY"         // REST: the body is not the JSON of the request
+	BodyTooLarge        = "BODY_TOO_LARGE"         // REST: the body exceeds its limit
+	UnsupportedType     = "UNSUPPORTED_TYPE"       // REST: the content type is not JSON
+	RouteNotFound       = "ROUTE_NOT_FOUND"        // REST: no such path
+	MethodNotAllowed    = "METHOD_NOT_ALLOWED"     // REST: the path exists, not with this HTTP method
+	KeyReused           = "IDEMPOTENCY_KEY_REUSED" // the idempotency key was used with another request
+	NotSent             = "NOT_SENT"               // nothing left this server: safe to send again
+	Cancelled           = "CANCELLED"              // the caller went away before anything was sent
+	OutcomeUnknown      = "OUTCOME_UNKNOWN"        // the effect may or may not have happened; Get tells
+	AnswerLost          = "ANSWER_LOST"            // the effect happened, its answer is lost; Get tells what is left
+	UpstreamFailed      = "UPSTREAM_FAILED"        // a Get that failed upstream; it has no effect
+	UpstreamTimeout     = "UPSTREAM_TIMEOUT"       // a Get that the upstream did not answer in time
+	UpstreamCredentials = "UPSTREAM_CREDENTIALS"   //nolint:gosec // Stytch refused this server's own credentials; this is only the word for it
+	UpstreamAddress     = "UPSTREAM_ADDRESS"       // what answers at the upstream's address does not know the operation
+	RateLimited         = "RATE_LIMITED"           // an upstream 429 that gave no type of its own
+	Internal            = "INTERNAL"               // a defect of this server
 )
 
 // helpURL is the page about an error. Like the module path it is a name in private-use space: it identifies, and

@@ -41,6 +41,10 @@ type Call struct {
 	RequestID string // ours; never empty
 	Start     time.Time
 
+	// IdempotencyKeys are the idempotency keys that the caller gave: at most one is right. They are secrets.
+	IdempotencyKeys []string
+	Replayed        bool // the answer was given before, to a call with the same key
+
 	Outcome           Outcome
 	UpstreamStatus    int    // HTTP status, 0 when none arrived
 	UpstreamRequestID string // Stytch's request id, empty when none arrived

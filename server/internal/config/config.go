@@ -33,6 +33,8 @@ type Serve struct {
 	ConnectTimeout, HeaderTimeout, UpstreamTimeout time.Duration
 	DrainTimeout, LeastTime                        time.Duration
 	MaxInFlight, BreakerFailures                   int
+	KeyTTL                                         time.Duration
+	MaxKeys                                        int
 
 	LogLevel, LogFormat string
 
@@ -72,9 +74,12 @@ func (c *Serve) settings() []Setting {
 		number(&c.MaxInFlight, 1, "upstream-max-in-flight", "1000", "Calls at Stytch at once; one more is refused before anything is sent."),
 		number(&c.BreakerFailures, 0, "upstream-breaker-failures", "20",
 			"After so many failures of Stytch in a row, calls are refused for 5 s before anything is sent; 0 is never."),
+		duration(&c.KeyTTL, "idempotency-ttl", "10m", "How long the answer to an idempotency key is kept."),
+		number(&c.MaxKeys, 1, "idempotency-max-keys", "10000",
+			"Idempotency keys kept at once, each with its answer of some kilobytes; a call with one more is refused before anything is sent."),
 		duration(&c.DrainTimeout, "drain-timeout", "10s",
-			"For open calls when stopping, before connections are cut. Recover and Rotate calls already sent are waited for "+
-				"longer, up to the upstream timeout."),
+			"For open calls and connections to end when stopping. Calls that were sent are waited for longer, up to the upstream "+
+				"timeout and 2 s, before connections are cut."),
 		oneOf(&c.LogLevel, "log-level", "info", "The lowest level that is logged", "debug", "info", "warn", "error"),
 		oneOf(&c.LogFormat, "log-format", "json", "The form of the log on standard error", "json", "console"),
 	}
@@ -88,6 +93,9 @@ func ServeSettings() []Setting { return new(Serve).settings() }
 func ParseServe(args []string, getenv func(string) string) (*Serve, error) {
 	c := &Serve{}
 	errs := parse(c.settings(), args, getenv)
+	if c.LeastTime >= c.UpstreamTimeout && c.UpstreamTimeout > 0 {
+		errs = append(errs, errors.New("--upstream-least-time: must be less than --upstream-timeout, or every call is refused"))
+	}
 	errs = append(errs, c.upstream()...)
 	return c, errors.Join(errs...)
 }
@@ -103,6 +111,9 @@ func (c *Serve) upstream() (errs []error) {
 		errs = append(errs, errors.New("STYTCH_PROJECT_ID: is required (or --sandbox)"))
 	} else if strings.ContainsAny(c.ProjectID, ": \t\r\n") {
 		errs = append(errs, errors.New("STYTCH_PROJECT_ID: holds a character that no project id has"))
+	}
+	if strings.TrimSpace(c.Secret) != c.Secret {
+		errs = append(errs, errors.New("STYTCH_SECRET: begins or ends with white space"))
 	}
 	switch {
 	case c.Secret != "" && c.secretFile != "":

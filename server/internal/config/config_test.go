@@ -85,6 +85,7 @@ func TestServeDefaults(t *testing.T) {
 		Sandbox:        true,
 		ConnectTimeout: 5 * time.Second, HeaderTimeout: 31 * time.Second, UpstreamTimeout: 31 * time.Second,
 		DrainTimeout: 10 * time.Second, LeastTime: 250 * time.Millisecond, MaxInFlight: 1000, BreakerFailures: 20,
+		KeyTTL: 10 * time.Minute, MaxKeys: 10000,
 		LogLevel: "info", LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.Serve{})); diff != "" {
@@ -131,6 +132,8 @@ var readable = map[string]struct {
 	"stytch-project-id":         {"project-live-2", "project-test-2", func(c *config.Serve) string { return c.ProjectID }},
 	"stytch-base-url":           {"https://a.example/p", "http://127.0.0.1:9", func(c *config.Serve) string { return c.BaseURL.String() }},
 	"upstream-connect-timeout":  {"1s", "2s", func(c *config.Serve) string { return c.ConnectTimeout.String() }},
+	"idempotency-ttl":           {"1h", "2h", func(c *config.Serve) string { return strings.TrimSuffix(c.KeyTTL.String(), "0m0s") }},
+	"idempotency-max-keys":      {"9", "11", func(c *config.Serve) string { return strconv.Itoa(c.MaxKeys) }},
 	"upstream-least-time":       {"5ms", "6ms", func(c *config.Serve) string { return c.LeastTime.String() }},
 	"upstream-max-in-flight":    {"1", "7", func(c *config.Serve) string { return strconv.Itoa(c.MaxInFlight) }},
 	"upstream-breaker-failures": {"0", "8", func(c *config.Serve) string { return strconv.Itoa(c.BreakerFailures) }},
@@ -218,6 +221,8 @@ func TestWrongValuesAreNamedBySource(t *testing.T) {
 		{"no number", nil, []string{"--upstream-max-in-flight=many"}, "--upstream-max-in-flight"},
 		{"number below the least", nil, []string{"--upstream-max-in-flight=0"}, "--upstream-max-in-flight"},
 		{"negative number", env{"RECOVERYCODES_UPSTREAM_BREAKER_FAILURES": "-1"}, nil, "RECOVERYCODES_UPSTREAM_BREAKER_FAILURES"},
+		{"least time that refuses everything", nil, []string{"--upstream-least-time=31s"}, "--upstream-least-time"},
+		{"secret with a line end", env{"STYTCH_SECRET": secret + "\n"}, nil, "STYTCH_SECRET"},
 		{"unknown level", nil, []string{"--log-level=loud"}, "--log-level"},
 		{"unknown format", env{"RECOVERYCODES_LOG_FORMAT": "JSON"}, nil, "RECOVERYCODES_LOG_FORMAT"},
 		{"neither true nor false", nil, []string{"--sandbox=yes"}, "--sandbox"},

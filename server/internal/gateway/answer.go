@@ -85,6 +85,9 @@ func (v *visit) fail(w http.ResponseWriter, e *apierror.Error) {
 		text = nil
 	}
 	h := w.Header()
+	if v.record.Replayed {
+		h.Set("Idempotency-Replayed", "true")
+	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(text)))
 	if e.RetryAfter > 0 {

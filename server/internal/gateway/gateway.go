@@ -22,6 +22,7 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/interceptor"
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
@@ -53,6 +54,7 @@ func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer) (http.
 		runtime.WithWriteContentLength(),
 		runtime.WithErrorHandler(errorHandler),
 		runtime.WithRoutingErrorHandler(routingErrorHandler),
+		runtime.WithForwardResponseOption(markReplay),
 		runtime.WithForwardResponseRewriter(upstreamBytes),
 	)
 	client := recoverycodesv1.NewRecoveryCodesServiceClient(conn)
@@ -84,12 +86,13 @@ type visitKey struct{}
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{record: call.New(call.REST, r.Header.Get("X-Request-Id"))}
+	v.record.IdempotencyKeys = r.Header.Values("Idempotency-Key")
 	w.Header().Set("X-Request-Id", v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
 	defer func() {
 		if recover() != nil { // the value is not looked at: it can be made of a payload
 			d.observer.Panicked(v.record, debug.Stack())
-			v.fail(w, &apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"})
+			v.fail(w, interceptor.Panicked(v.record))
 		}
 		d.observer.Ended(v.record, v.failure)
 	}()
@@ -126,6 +129,14 @@ func unsupported(r *http.Request) *apierror.Error {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
 		refusal.Message = "Content-Encoding: the body must not be compressed"
 		return refusal
+	}
+	return nil
+}
+
+// markReplay tells the caller that the answer was given before.
+func markReplay(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {
+	if record := call.FromContext(ctx); record != nil && record.Replayed {
+		w.Header().Set("Idempotency-Replayed", "true")
 	}
 	return nil
 }

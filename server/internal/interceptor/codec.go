@@ -1,7 +1,9 @@
 package interceptor
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"unicode/utf8"
 
 	"google.golang.org/grpc"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
 )
 
 // Codec is gRPC's protobuf codec, but for requests that do not decode: gRPC would answer those by itself, before any
@@ -35,32 +38,64 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	return nil
 }
 
-// The mark is an unknown field, whose number no contract can use: protobuf reserves the range it is from. A caller who
-// sends it is refused, which is all that it can do.
+// The mark is an unknown field of a number that no contract can use, from a range that protobuf reserves, with a text
+// that nobody outside this process knows before the path to blame.
 const markNumber protowire.Number = 19999
 
-// mark says of a message that it did not decode; field is the one to blame, empty when it is not known.
-func mark(msg proto.Message, field string) {
-	msg.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, markNumber, protowire.BytesType), field))
+var markText = rand.Text()
+
+// mark says of a message that it did not decode; path is the field to blame, empty when it is not known.
+func mark(msg proto.Message, path string) {
+	tag := protowire.AppendTag(nil, markNumber, protowire.BytesType)
+	msg.ProtoReflect().SetUnknown(protowire.AppendString(tag, markText+path))
+}
+
+// marked returns the error for a message that bears the mark, and nil for any other.
+func marked(m any) *apierror.Error {
+	msg, ok := m.(proto.Message)
+	if !ok {
+		return nil
+	}
+	unknown := msg.ProtoReflect().GetUnknown()
+	number, kind, n := protowire.ConsumeTag(unknown)
+	if n < 0 || number != markNumber || kind != protowire.BytesType {
+		return nil
+	}
+	text, _ := protowire.ConsumeBytes(unknown[n:])
+	path, ok := bytes.CutPrefix(text, []byte(markText))
+	switch {
+	case !ok:
+		return nil
+	case len(path) > 0:
+		return apierror.Invalid(apierror.Violation{Field: string(path), Description: "is not valid UTF-8"})
+	default:
+		return &apierror.Error{
+			Code: codes.InvalidArgument, Reason: apierror.MalformedBody, Message: "the request is not the protobuf message of this RPC",
+		}
+	}
 }
 
 // decodable refuses a request that Codec has marked.
 func decodable(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	msg, ok := req.(proto.Message)
-	if !ok {
-		return handler(ctx, req)
+	if err := marked(req); err != nil {
+		call.FromContext(ctx).Outcome = call.Refused
+		return nil, err
 	}
-	unknown := msg.ProtoReflect().GetUnknown()
-	number, _, n := protowire.ConsumeTag(unknown)
-	if n < 0 || number != markNumber {
-		return handler(ctx, req)
+	return handler(ctx, req)
+}
+
+// decodableStream is decodable for the messages of a stream.
+type decodableStream struct{ grpc.ServerStream }
+
+// RecvMsg implements grpc.ServerStream.
+func (s decodableStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
 	}
-	if field, n := protowire.ConsumeString(unknown[n:]); n > 0 && field != "" {
-		return nil, apierror.Invalid(apierror.Violation{Field: field, Description: "is not valid UTF-8"})
+	if err := marked(m); err != nil {
+		return err
 	}
-	return nil, &apierror.Error{
-		Code: codes.InvalidArgument, Reason: apierror.MalformedBody, Message: "the request is not the protobuf message of this RPC",
-	}
+	return nil
 }
 
 // maxBlame bounds how deep badText looks. What is nested deeper is refused without a name.

@@ -56,6 +56,7 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 			proposed = values[0]
 		}
 		record = call.New(call.GRPC, proposed)
+		record.IdempotencyKeys = metadata.ValueFromIncomingContext(ctx, "idempotency-key")
 		ctx = call.NewContext(ctx, record)
 	}
 	record.Method = method
@@ -96,23 +97,26 @@ func recovery(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 			if recover() != nil { // the value is not looked at: it can be made of a payload
 				record := call.FromContext(ctx)
 				observer.Panicked(record, debug.Stack())
-				answer, err = nil, panicked(record)
+				answer, err = nil, Panicked(record)
 			}
 		}()
 		return handler(ctx, req)
 	}
 }
 
-// panicked is what the caller hears: nothing of the panic, but whether the request may have left.
-func panicked(record *call.Call) *apierror.Error {
-	if record.Outcome == call.Unknown {
+// Panicked is what the caller of a call that panicked hears: nothing of the panic, but whether the request may have
+// taken effect.
+func Panicked(record *call.Call) *apierror.Error {
+	switch record.Outcome {
+	case call.Unknown, call.Lost, call.Done:
 		return &apierror.Error{
 			Code: codes.Unknown, Reason: apierror.OutcomeUnknown, NeverRetry: true,
 			Message: "the server failed after the request may have reached the upstream",
 			Help:    "Do not send this call again. Call Get: it tells which codes are active now.",
 		}
+	default:
+		return &apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"}
 	}
-	return &apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"}
 }
 
 func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
@@ -129,7 +133,7 @@ func streamed(observer *telemetry.Observer) grpc.StreamServerInterceptor {
 		defer func() {
 			if recover() != nil {
 				observer.Panicked(record, debug.Stack())
-				err = panicked(record)
+				err = Panicked(record)
 			}
 			if err == nil {
 				observer.Ended(record, nil)
@@ -139,6 +143,6 @@ func streamed(observer *telemetry.Observer) grpc.StreamServerInterceptor {
 			observer.Ended(record, failure)
 			err = failure
 		}()
-		return handler(srv, stream)
+		return handler(srv, decodableStream{stream})
 	}
 }

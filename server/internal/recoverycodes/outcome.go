@@ -22,12 +22,13 @@ const (
 	helpRotate  = "Do not send this Rotate again. Call Get: it returns the set of codes that is valid now."
 )
 
-// decide is the one place where an exchange with the upstream becomes an outcome and, unless it is Done, an error.
-// usable says whether the body of a 2xx answer could be read as the answer of the operation.
+// decide is the one place where an exchange with the upstream becomes an outcome and, unless it is Done, an error. body
+// is Stytch's own description of a failure, nil when there is none. usable says whether the body of a 2xx answer could
+// be read as the answer of the operation.
 //
 // The status code is what meshes and client libraries decide by whether to send a call again. For Recover and
 // Rotate it is therefore one that nobody repeats (UNKNOWN) whenever the request may have left and no verdict came.
-func decide(op *operation, x *stytch.Exchange, usable bool) (call.Outcome, *apierror.Error) {
+func decide(op *operation, x *stytch.Exchange, body *stytch.ErrorBody, usable bool) (call.Outcome, *apierror.Error) {
 	switch {
 	case x.Status == 0 && !x.Sent:
 		return notSent(x.Fault)
@@ -37,13 +38,13 @@ func decide(op *operation, x *stytch.Exchange, usable bool) (call.Outcome, *apie
 		}
 		return answerLost(op, x)
 	case x.Status == http.StatusTooManyRequests:
-		return call.Refused, rateLimited(x)
+		return call.Refused, rateLimited(x, body)
 	case 400 <= x.Status && x.Status <= 499 && x.Status != http.StatusRequestTimeout && x.Status != statusClientClosed:
-		if body, ok := x.ErrorBody(); ok {
+		if body != nil {
 			return call.Refused, refused(x, body)
 		}
 	}
-	return noVerdict(op, x)
+	return noVerdict(op, x, body)
 }
 
 // statusClientClosed is what Stytch answers when its side of the connection was closed early.
@@ -89,21 +90,20 @@ func answerLost(op *operation, x *stytch.Exchange) (call.Outcome, *apierror.Erro
 }
 
 // rateLimited is an upstream 429 of any shape: it is a refusal even when a proxy in front of Stytch says it.
-func rateLimited(x *stytch.Exchange) *apierror.Error {
-	body, ok := x.ErrorBody()
-	if !ok {
-		body = stytch.ErrorBody{ErrorMessage: "the upstream limits the rate of requests"}
+func rateLimited(x *stytch.Exchange, body *stytch.ErrorBody) *apierror.Error {
+	if body == nil {
+		return &apierror.Error{
+			Code: codes.ResourceExhausted, Reason: apierror.RateLimited, UpstreamStatus: x.Status, RetryAfter: x.RetryAfter,
+			Message: "the upstream limits the rate of requests",
+		}
 	}
 	e := relayed(x, codes.ResourceExhausted, body)
-	if !ok {
-		e.Domain, e.Reason = apierror.Domain, apierror.RateLimited
-	}
 	e.RetryAfter = x.RetryAfter
 	return e
 }
 
 // refused is a 4xx in Stytch's own words.
-func refused(x *stytch.Exchange, body stytch.ErrorBody) *apierror.Error {
+func refused(x *stytch.Exchange, body *stytch.ErrorBody) *apierror.Error {
 	switch {
 	case x.Status == http.StatusUnauthorized && aboutOurCredentials(body.ErrorType):
 		return ourFault(x, body, apierror.UpstreamCredentials, "the upstream refused this server's credentials")
@@ -113,24 +113,25 @@ func refused(x *stytch.Exchange, body stytch.ErrorBody) *apierror.Error {
 	return relayed(x, codeOf(x.Status, body.ErrorType), body)
 }
 
-// ourFault is a refusal that concerns this server and not the request: the caller cannot mend it and hears no more.
-func ourFault(x *stytch.Exchange, body stytch.ErrorBody, reason, message string) *apierror.Error {
+// ourFault is a refusal that concerns this server and not the request: the caller cannot mend it
+// and is not told Stytch's text.
+func ourFault(x *stytch.Exchange, body *stytch.ErrorBody, reason, message string) *apierror.Error {
 	return &apierror.Error{
 		Code: codes.Internal, Reason: reason, Message: message,
-		UpstreamStatus: x.Status, RequestID: body.RequestID, Type: body.ErrorType,
+		UpstreamStatus: x.Status, RequestID: body.RequestID, Type: body.ErrorType, // for whoever the caller tells of it
 	}
 }
 
-func relayed(x *stytch.Exchange, code codes.Code, body stytch.ErrorBody) *apierror.Error {
+func relayed(x *stytch.Exchange, code codes.Code, body *stytch.ErrorBody) *apierror.Error {
 	return &apierror.Error{
 		Code:           code,
 		Domain:         apierror.StytchDomain,
 		Reason:         reasonOf(body.ErrorType),
-		Message:        plain(body.ErrorMessage, 1024),
+		Message:        body.ErrorMessage,
 		HTTP:           x.Status,
-		Type:           plain(body.ErrorType, 63),
-		URL:            plain(body.ErrorURL, 256),
-		RequestID:      plain(body.RequestID, 128),
+		Type:           body.ErrorType,
+		URL:            body.ErrorURL,
+		RequestID:      body.RequestID,
 		UpstreamStatus: x.Status,
 	}
 }
@@ -151,7 +152,7 @@ func reasonOf(errorType string) string {
 }
 
 // noVerdict is everything after which it is not known what the upstream did.
-func noVerdict(op *operation, x *stytch.Exchange) (call.Outcome, *apierror.Error) {
+func noVerdict(op *operation, x *stytch.Exchange, body *stytch.ErrorBody) (call.Outcome, *apierror.Error) {
 	var e *apierror.Error
 	outcome := call.Unknown
 	switch {
@@ -185,8 +186,8 @@ func noVerdict(op *operation, x *stytch.Exchange) (call.Outcome, *apierror.Error
 		}
 	}
 	e.UpstreamStatus = x.Status
-	if body, ok := x.ErrorBody(); ok {
-		e.Type, e.RequestID = plain(body.ErrorType, 63), plain(body.RequestID, 128)
+	if body != nil {
+		e.Type, e.RequestID = body.ErrorType, body.RequestID
 	}
 	return outcome, e
 }
@@ -227,6 +228,27 @@ func codeOf(status int, errorType string) codes.Code {
 	default:
 		return codes.FailedPrecondition
 	}
+}
+
+// errorBody reads Stytch's description of a failure and makes it fit to be relayed, nil when there is none. secrets are
+// the request's own; an upstream that repeats them in a text has them taken out, before anything is cut.
+func errorBody(x *stytch.Exchange, secrets []string) *stytch.ErrorBody {
+	body, ok := x.ErrorBody()
+	if !ok {
+		return nil
+	}
+	for _, field := range []struct {
+		text  *string
+		limit int
+	}{{&body.ErrorType, 63}, {&body.ErrorMessage, 1024}, {&body.ErrorURL, 256}, {&body.RequestID, 128}} {
+		for _, secret := range secrets {
+			if len(secret) > 3 { // a shorter one is no secret, and would cut words apart
+				*field.text = strings.ReplaceAll(*field.text, secret, "…")
+			}
+		}
+		*field.text = plain(*field.text, field.limit)
+	}
+	return &body
 }
 
 // plain makes a text from upstream fit to be relayed: valid, printable, at most limit bytes.

@@ -103,7 +103,7 @@ func TestDecide(t *testing.T) {
 		{"429 of Stytch", stytchError(429, "user_lock_limit_reached"), false,
 			stytchSays(codes.ResourceExhausted, 429, "USER_LOCK_LIMIT_REACHED"), stytchSays(codes.ResourceExhausted, 429, "USER_LOCK_LIMIT_REACHED")},
 		{"429 of a proxy", stytch.Exchange{Sent: true, Status: 429, Body: html}, false,
-			say(call.Refused, codes.ResourceExhausted, 429, "RATE_LIMITED"), say(call.Refused, codes.ResourceExhausted, 429, "RATE_LIMITED")},
+			say(call.Refused, codes.ResourceExhausted, 0, "RATE_LIMITED"), say(call.Refused, codes.ResourceExhausted, 0, "RATE_LIMITED")},
 
 		{"400", stytchError(400, "invalid_argument"), false,
 			stytchSays(codes.InvalidArgument, 400, "INVALID_ARGUMENT"), stytchSays(codes.InvalidArgument, 400, "INVALID_ARGUMENT")},
@@ -143,7 +143,7 @@ func TestDecide(t *testing.T) {
 				{name: "Recover", help: helpRecover}: test.effect,
 				{name: "Rotate", help: helpRotate}:   test.effect,
 			} {
-				outcome, e := decide(op, &test.x, test.usable)
+				outcome, e := decide(op, &test.x, errorBody(&test.x, nil), test.usable)
 				got := verdict{outcome: outcome}
 				if e != nil {
 					info := e.GRPCStatus()
@@ -174,7 +174,7 @@ func TestNoEffectGetsACodeThatMeshesRepeat(t *testing.T) {
 	for status := 100; status <= 599; status++ {
 		for _, fault := range []stytch.Fault{"", stytch.FaultReset, stytch.FaultTimeout, stytch.FaultCancelled, stytch.FaultOther} {
 			x := stytch.Exchange{Sent: true, Status: status, Fault: fault}
-			outcome, e := decide(op, &x, false)
+			outcome, e := decide(op, &x, errorBody(&x, nil), false)
 			switch {
 			case status == http.StatusTooManyRequests:
 				if outcome != call.Refused || e.Code != codes.ResourceExhausted {
@@ -189,7 +189,7 @@ func TestNoEffectGetsACodeThatMeshesRepeat(t *testing.T) {
 
 func TestOurFaultTellsNothingOfOurs(t *testing.T) {
 	x := stytchError(401, "unauthorized_credentials")
-	_, e := decide(&operation{name: "Get"}, &x, false)
+	_, e := decide(&operation{name: "Get"}, &x, errorBody(&x, nil), false)
 	if e.Message == "No." || e.PublicType() != "upstream_credentials" || e.PublicURL() == "https://stytch.com/x" {
 		t.Errorf("relayed %q, %q, %q", e.Message, e.PublicType(), e.PublicURL())
 	}
@@ -202,7 +202,7 @@ func TestRelayedTextIsPlainAndBounded(t *testing.T) {
 	x := stytchError(400, "t")
 	x.Body = []byte(`{"error_type":"odd\ntype","error_message":"a\r\nb\u0000\ud800` + strings.Repeat("é", 2000) + `"}`)
 	x.RetryAfter = time.Minute
-	_, e := decide(&operation{name: "Get"}, &x, false)
+	_, e := decide(&operation{name: "Get"}, &x, errorBody(&x, nil), false)
 	if e.Type != "odd type" || e.Reason != "ODD_TYPE" {
 		t.Errorf("type %q, reason %q", e.Type, e.Reason)
 	}
@@ -214,11 +214,11 @@ func TestRelayedTextIsPlainAndBounded(t *testing.T) {
 func TestUpstreamSaysWhenToComeBack(t *testing.T) {
 	x := stytchError(429, "too_many_requests")
 	x.RetryAfter = 7 * time.Second
-	if _, e := decide(&operation{name: "Get"}, &x, false); e.RetryAfter != 7*time.Second {
+	if _, e := decide(&operation{name: "Get"}, &x, errorBody(&x, nil), false); e.RetryAfter != 7*time.Second {
 		t.Errorf("retry after %v", e.RetryAfter)
 	}
 	x.RetryAfter = 0
-	if _, e := decide(&operation{name: "Get"}, &x, false); e.RetryAfter != 0 {
+	if _, e := decide(&operation{name: "Get"}, &x, errorBody(&x, nil), false); e.RetryAfter != 0 {
 		t.Errorf("made up a wait of %v", e.RetryAfter)
 	}
 }

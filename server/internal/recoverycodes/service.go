@@ -9,7 +9,6 @@ package recoverycodes
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,6 +17,7 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/transcode"
 )
@@ -55,6 +55,9 @@ type Options struct {
 	// BreakerFailures is after how many failures in a row calls are refused for a while; 0 is never.
 	BreakerFailures int
 
+	// Once keeps what calls with an idempotency key came to.
+	Once *once.Memory
+
 	// OnDrift is told where an answer departs from the contract; it must not block. It may be nil.
 	OnDrift func(method string, drift []transcode.Drift)
 }
@@ -76,7 +79,7 @@ func New(upstream *stytch.Client, options Options) (*Service, error) {
 		&s.recover: (*recoverycodesv1.RecoverResponse)(nil),
 		&s.rotate:  (*recoverycodesv1.RotateResponse)(nil),
 	} {
-		table, err := transcode.New(answer.ProtoReflect().Descriptor(), "request_id")
+		table, err := transcode.New(answer.ProtoReflect().Descriptor(), "request_id", "member_id")
 		if err != nil {
 			return nil, fmt.Errorf("recoverycodes: answers of %s: %w", op.name, err)
 		}
@@ -92,16 +95,16 @@ func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*re
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
-	var x stytch.Exchange
-	leave, refusal := s.gate.enter(ctx)
-	if refusal != nil {
-		return nil, notSentFrom(ctx, refusal)
-	}
-	defer leave(&x)
 	start := time.Now()
-	x, recordOf(ctx).Retries = s.retries.get(ctx, s.options.LeastTime, func() stytch.Exchange {
-		return s.upstream.Get(ctx, req.GetOrganizationId(), req.GetMemberId())
+	x, refusal := s.admit(ctx, func() (x stytch.Exchange) {
+		x, recordOf(ctx).Retries = s.retries.get(ctx, s.options.LeastTime, func() stytch.Exchange {
+			return s.upstream.Get(ctx, req.GetOrganizationId(), req.GetMemberId())
+		})
+		return x
 	})
+	if refusal != nil {
+		return nil, withoutExchange(ctx, refusal)
+	}
 	answer := &recoverycodesv1.GetResponse{}
 	if err := s.settle(ctx, &s.get, &x, start, answer); err != nil {
 		return nil, err
@@ -113,28 +116,28 @@ func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*re
 func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
 	var v violations
 	claims := v.recoverRequest(req)
+	key := v.key(recordOf(ctx).IdempotencyKeys)
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
-	var x stytch.Exchange
-	leave, refusal := s.gate.enter(ctx)
-	if refusal != nil {
-		return nil, notSentFrom(ctx, refusal)
-	}
-	defer leave(&x)
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x = s.upstream.Recover(ctx, stytch.RecoverParams{
-		OrganizationID:           req.GetOrganizationId(),
-		MemberID:                 req.GetMemberId(),
-		RecoveryCode:             req.GetRecoveryCode(),
-		IntermediateSessionToken: req.IntermediateSessionToken,
-		SessionToken:             req.SessionToken,
-		SessionJWT:               req.SessionJwt,
-		SessionDurationMinutes:   req.SessionDurationMinutes,
-		SessionCustomClaims:      claims,
-		TelemetryID:              req.TelemetryId,
-	}, s.announce(ctx))
+	x, failure := s.effect(ctx, &s.recover, key, req, func() stytch.Exchange {
+		return s.upstream.Recover(ctx, stytch.RecoverParams{
+			OrganizationID:           req.GetOrganizationId(),
+			MemberID:                 req.GetMemberId(),
+			RecoveryCode:             req.GetRecoveryCode(),
+			IntermediateSessionToken: req.IntermediateSessionToken,
+			SessionToken:             req.SessionToken,
+			SessionJWT:               req.SessionJwt,
+			SessionDurationMinutes:   req.SessionDurationMinutes,
+			SessionCustomClaims:      claims,
+			TelemetryID:              req.TelemetryId,
+		}, s.announce(ctx))
+	})
+	if failure != nil {
+		return nil, withoutExchange(ctx, failure)
+	}
 	answer := &recoverycodesv1.RecoverResponse{}
 	err := s.settle(ctx, &s.recover, &x, start, answer, req.GetRecoveryCode(), req.GetSessionToken(),
 		req.GetSessionJwt(), req.GetIntermediateSessionToken())
@@ -148,18 +151,18 @@ func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverReque
 func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
 	var v violations
 	v.ids(req.GetOrganizationId(), req.GetMemberId())
+	key := v.key(recordOf(ctx).IdempotencyKeys)
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
-	var x stytch.Exchange
-	leave, refusal := s.gate.enter(ctx)
-	if refusal != nil {
-		return nil, notSentFrom(ctx, refusal)
-	}
-	defer leave(&x)
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x = s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
+	x, failure := s.effect(ctx, &s.rotate, key, req, func() stytch.Exchange {
+		return s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
+	})
+	if failure != nil {
+		return nil, withoutExchange(ctx, failure)
+	}
 	answer := &recoverycodesv1.RotateResponse{}
 	if err := s.settle(ctx, &s.rotate, &x, start, answer); err != nil {
 		return nil, err
@@ -188,30 +191,34 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 	usable := false
 	if x.Fault == "" && 200 <= x.Status && x.Status <= 299 {
 		wire, err := op.answers.Append(nil, x.Body)
-		if err == nil {
-			usable = true
+		if usable = err == nil && op.recognisable(&wire); usable {
 			record.UpstreamRequestID = plain(wire.Kept[0], 128)
 			answer.ProtoReflect().SetUnknown(wire.Wire)
-			if wire.DriftTotal > 0 && s.options.OnDrift != nil {
-				s.options.OnDrift(op.name, wire.Drift)
-			}
 			if record.Door == call.REST {
 				record.Answer = x.Body
 			}
 		}
+		if wire.DriftTotal > 0 && s.options.OnDrift != nil {
+			s.options.OnDrift(op.name, wire.Drift)
+		}
 	}
-	outcome, failure := decide(op, x, usable)
+	outcome, failure := decide(op, x, errorBody(x, secrets), usable)
 	record.Outcome = outcome
 	if failure == nil {
 		return nil
 	}
 	record.UpstreamRequestID = failure.RequestID
-	for _, secret := range secrets {
-		if len(secret) > 3 { // a shorter one is no secret, and would cut words apart
-			failure.Message = strings.ReplaceAll(failure.Message, secret, "…")
-		}
-	}
 	return failure
+}
+
+// recognisable reports whether a JSON object is an answer of the operation and not of something in between that says
+// 200 to everything. After Recover and Rotate, whose effect is certain, one known member is enough; a Get, by which
+// callers find out what an unknown outcome came to, has to say whom it is about.
+func (op *operation) recognisable(answer *transcode.Answer) bool {
+	if op.help == "" {
+		return answer.Kept[0] != "" || answer.Kept[1] != ""
+	}
+	return len(answer.Wire) > 0
 }
 
 func refuse(ctx context.Context, err *apierror.Error) error {
@@ -219,9 +226,17 @@ func refuse(ctx context.Context, err *apierror.Error) error {
 	return err
 }
 
-func notSentFrom(ctx context.Context, refusal *apierror.Error) error {
-	recordOf(ctx).Outcome = call.NotSent
-	return refusal
+// withoutExchange is a failure without an exchange of this call's own: most of them are certain that nothing was sent.
+func withoutExchange(ctx context.Context, failure *apierror.Error) error {
+	switch failure.Reason {
+	case apierror.NotSent:
+		recordOf(ctx).Outcome = call.NotSent
+	case apierror.OutcomeUnknown:
+		recordOf(ctx).Outcome = call.Unknown
+	default:
+		recordOf(ctx).Outcome = call.Refused
+	}
+	return failure
 }
 
 // recordOf returns the call's record, or a stray one where the service is called outside the chain.

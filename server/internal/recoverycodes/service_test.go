@@ -2,7 +2,9 @@ package recoverycodes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -119,22 +121,56 @@ func TestNoSecretOfTheRequestComesBack(t *testing.T) {
 	if !errors.As(err, &e) || strings.Contains(e.Message, "secret") || !strings.HasSuffix(e.Message, " o m") {
 		t.Errorf("%v", err)
 	}
+
+	// One that is longer than what is relayed of a text, with a character that is not, in every text there is.
+	long := "head\t" + strings.Repeat("secret-", 300)
+	echo, err := json.Marshal(map[string]string{"error_type": long, "error_message": "about " + long, "error_url": long, "request_id": long})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _ = newService(t, answering(400, string(echo)))
+	_, err = s.Recover(t.Context(), &recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "c", SessionJwt: &long})
+	if status := fmt.Sprint(apierror.From(err).GRPCStatus().Proto()); strings.Contains(status, "secret") || strings.Contains(status, "head") {
+		t.Errorf("%s", status)
+	}
+}
+
+// TestTwoHundredOfSomethingElse has something in between that says 200 to everything.
+func TestTwoHundredOfSomethingElse(t *testing.T) {
+	for _, body := range []string{`{}`, `{"status":"ok"}`, `{"error":"gateway"}`} {
+		s, _ := newService(t, answering(200, body))
+		for name, do := range operations {
+			want := apierror.AnswerLost
+			if name == "Get" {
+				want = apierror.UpstreamFailed
+			}
+			if err := do(t.Context(), s); apierror.From(err).Reason != want {
+				t.Errorf("%s of %s: %v", name, body, err)
+			}
+		}
+	}
+	s, _ := newService(t, answering(200, `{"session_token":"t"}`))
+	if err := operations["Recover"](t.Context(), s); err != nil {
+		t.Errorf("a session is lost: %v", err)
+	}
 }
 
 // TestUnknownUntilSettled looks at the record while the upstream is at work: what ends the call in between must find
 // that its outcome is unknown.
 func TestUnknownUntilSettled(t *testing.T) {
-	record := call.New(call.GRPC, "")
-	var during call.Outcome
-	s, _ := newService(t, func(w http.ResponseWriter, _ *http.Request) {
-		during = record.Outcome
-		_, _ = w.Write(documents.Rotate())
-	})
-	if _, err := s.Rotate(call.NewContext(t.Context(), record), &recoverycodesv1.RotateRequest{OrganizationId: "o", MemberId: "m"}); err != nil {
-		t.Fatal(err)
-	}
-	if during != call.Unknown || record.Outcome != call.Done {
-		t.Errorf("during %q, afterwards %q", during, record.Outcome)
+	for name, want := range map[string]call.Outcome{"Get": "", "Recover": call.Unknown, "Rotate": call.Unknown} {
+		record := call.New(call.GRPC, "")
+		var during call.Outcome
+		s, _ := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+			during = record.Outcome
+			_, _ = w.Write(documents.Recover())
+		})
+		if err := operations[name](call.NewContext(t.Context(), record), s); err != nil {
+			t.Fatal(err)
+		}
+		if during != want || record.Outcome != call.Done {
+			t.Errorf("%s: during %q, afterwards %q", name, during, record.Outcome)
+		}
 	}
 }
 
@@ -174,6 +210,7 @@ func TestValidation(t *testing.T) {
 		"claims with an infinity": {claim(math.Inf(-1)), "session_custom_claims"},
 		"claims of 4097 bytes":    {claim(strings.Repeat("x", maxClaims-len(`{"a":""}`)+1)), "session_custom_claims"},
 		"claims 3,000 deep":       {claim(nested(3000)), "session_custom_claims"},
+		"claims 65 deep":          {claim(nested(64)), "session_custom_claims"},
 		"a reserved claim":        {func(r *recoverycodesv1.RecoverRequest) { r.SessionCustomClaims = object("exp", nil) }, "session_custom_claims.exp"},
 	} {
 		t.Run(name, func(t *testing.T) {

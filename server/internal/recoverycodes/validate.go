@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -25,6 +24,7 @@ const (
 	minSessionDuration = 5
 	maxSessionDuration = 527040 // 366 days
 	maxClaims          = 4 << 10
+	maxClaimDepth      = 64
 )
 
 // reservedClaims are the registered claims of a JWT, which Stytch sets itself. It is said to ignore them in a request,
@@ -113,8 +113,8 @@ func (v *violations) claims(field string, claims *structpb.Struct) json.RawMessa
 			v.add(field+"."+name, "is a reserved claim")
 		}
 	}
-	if !finite(structpb.NewStructValue(claims)) {
-		v.add(field, "holds a number that JSON cannot express")
+	if what := badClaim(structpb.NewStructValue(claims), 0); what != "" {
+		v.add(field, "%s", what)
 		return nil
 	}
 	var out bytes.Buffer
@@ -132,20 +132,29 @@ func (v *violations) claims(field string, claims *structpb.Struct) json.RawMessa
 	return text
 }
 
-// finite reports whether value is free of NaN and infinities, which a Struct can hold and JSON cannot; structpb would
-// make strings of them.
-func finite(value *structpb.Value) bool {
+// badClaim says what in value cannot be sent: NaN and infinities, which a Struct can hold and JSON cannot (structpb would
+// make strings of them), and nesting that nothing real has.
+func badClaim(value *structpb.Value, depth int) string {
+	if depth > maxClaimDepth {
+		return fmt.Sprintf("is nested deeper than %d levels", maxClaimDepth)
+	}
 	switch kind := value.GetKind().(type) {
 	case *structpb.Value_NumberValue:
-		return !math.IsNaN(kind.NumberValue) && !math.IsInf(kind.NumberValue, 0)
+		if math.IsNaN(kind.NumberValue) || math.IsInf(kind.NumberValue, 0) {
+			return "holds a number that JSON cannot express"
+		}
 	case *structpb.Value_ListValue:
-		return !slices.ContainsFunc(kind.ListValue.GetValues(), func(v *structpb.Value) bool { return !finite(v) })
+		for _, element := range kind.ListValue.GetValues() {
+			if what := badClaim(element, depth+1); what != "" {
+				return what
+			}
+		}
 	case *structpb.Value_StructValue:
 		for _, member := range kind.StructValue.GetFields() {
-			if !finite(member) {
-				return false
+			if what := badClaim(member, depth+1); what != "" {
+				return what
 			}
 		}
 	}
-	return true
+	return ""
 }

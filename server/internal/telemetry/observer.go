@@ -26,6 +26,7 @@ type Observer struct {
 	seconds  *prometheus.HistogramVec
 	outcomes *prometheus.CounterVec
 	upstream *prometheus.HistogramVec
+	replays  *prometheus.CounterVec
 	drift    *prometheus.CounterVec
 	panics   prometheus.Counter
 
@@ -56,6 +57,10 @@ func NewObserver(log *zap.Logger) *Observer {
 			Name: "recoverycodes_upstream_duration_seconds", Buckets: buckets,
 			Help: "Time of the exchange with the upstream, by RPC and HTTP status (0: none arrived).",
 		}, []string{"method", "status"}),
+		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "recoverycodes_replays_total",
+			Help: "Answers that were given again to the same idempotency key; they are no outcomes of their own.",
+		}, []string{"method"}),
 		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "recoverycodes_answer_drift_total",
 			Help: "Places where an upstream answer departed from the contract, by RPC and kind.",
@@ -65,7 +70,7 @@ func NewObserver(log *zap.Logger) *Observer {
 			Help: "Handlers that panicked: defects of this server.",
 		}),
 	}
-	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.drift, o.panics,
+	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.replays, o.drift, o.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return o
 }
@@ -89,10 +94,12 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	method := rpc(record.Method)
 	o.calls.WithLabelValues(method, string(record.Door), code.String()).Inc()
 	o.seconds.WithLabelValues(method, string(record.Door)).Observe(took.Seconds())
-	if record.Outcome != "" {
+	if record.Replayed {
+		o.replays.WithLabelValues(method).Inc()
+	} else if record.Outcome != "" {
 		o.outcomes.WithLabelValues(method, string(record.Outcome)).Inc()
 	}
-	if record.UpstreamTime > 0 {
+	if record.UpstreamTime > 0 && !record.Replayed {
 		o.upstream.WithLabelValues(method, strconv.Itoa(record.UpstreamStatus)).Observe(record.UpstreamTime.Seconds())
 	}
 	if line := o.log.Check(levelOf(record, err), "call"); line != nil {
@@ -119,6 +126,9 @@ func fields(record *call.Call, err *apierror.Error, method string, code codes.Co
 			zap.String("stytch_request_id", record.UpstreamRequestID),
 			zap.Int("upstream_status", record.UpstreamStatus),
 			zap.Duration("upstream_duration", record.UpstreamTime))
+	}
+	if record.Replayed {
+		out = append(out, zap.Bool("replayed", true))
 	}
 	if record.Retries > 0 {
 		out = append(out, zap.Int("retries", record.Retries))

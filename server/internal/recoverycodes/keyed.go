@@ -1,0 +1,115 @@
+package recoverycodes
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/once"
+	"recoverycodes.internal/server/internal/stytch"
+)
+
+// KeyName is the metadata key and, in REST, the header of an idempotency key. It is never sent upstream.
+const KeyName = "idempotency-key"
+
+// replayedName is the metadata key that marks an answer as one that was given before.
+const replayedName = "idempotency-replayed"
+
+const maxKey = 255
+
+// key returns the idempotency key of a call, "" when it has none.
+func (v *violations) key(given []string) string {
+	switch {
+	case len(given) == 0:
+		return ""
+	case len(given) > 1:
+		v.add(KeyName, "stands more than once")
+		return ""
+	}
+	key := given[0]
+	if key == "" || len(key) > maxKey {
+		v.add(KeyName, "must have 1 to %d characters", maxKey)
+	}
+	for i := range len(key) {
+		if key[i] <= ' ' || key[i] > '~' {
+			v.add(KeyName, "may contain only visible ASCII characters")
+			break
+		}
+	}
+	return key
+}
+
+// effect makes a call that has an effect. With an idempotency key it is made at most once: whoever comes again with the
+// same key and request is given the exchange that there was, whatever it came to. Only what surely had no effect, since
+// nothing was sent or a rate limit stopped it, frees the key for another try.
+func (s *Service) effect(ctx context.Context, op *operation, key string, req proto.Message, send func() stytch.Exchange) (stytch.Exchange, *apierror.Error) {
+	if key == "" {
+		return s.admit(ctx, send)
+	}
+	canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	if err != nil {
+		return stytch.Exchange{}, &apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"}
+	}
+	var (
+		own     stytch.Exchange
+		refusal *apierror.Error
+	)
+	record, replayed, err := s.options.Once.Do(ctx, once.Call{Key: key, Request: append([]byte(op.name+"\x00"), canonical...)},
+		func() ([]byte, bool) {
+			own, refusal = s.admit(ctx, send)
+			if refusal != nil || !own.Sent || own.Status == http.StatusTooManyRequests {
+				return nil, false
+			}
+			record, err := json.Marshal(own)
+			return record, err == nil
+		})
+	switch {
+	case err != nil:
+		return stytch.Exchange{}, keyError(op, err)
+	case !replayed:
+		return own, refusal
+	}
+	var earlier stytch.Exchange
+	if err := json.Unmarshal(record, &earlier); err != nil {
+		return stytch.Exchange{}, keyError(op, once.ErrUnknown)
+	}
+	recordOf(ctx).Replayed = true
+	// It fails only when headers have gone out, and for a replay none have.
+	_ = grpc.SetHeader(ctx, metadata.Pairs(replayedName, "true"))
+	return earlier, nil
+}
+
+// keyError is what a key alone came to.
+func keyError(op *operation, err error) *apierror.Error {
+	switch {
+	case errors.Is(err, once.ErrReused):
+		e := apierror.Invalid(apierror.Violation{Field: KeyName, Description: "was used with another request"})
+		e.Reason, e.HTTP = apierror.KeyReused, http.StatusUnprocessableEntity
+		return e
+	case errors.Is(err, once.ErrFull):
+		return NotSent("there is no place for another idempotency key; nothing was sent")
+	default: // the call that has the key is under way, or ended without a record
+		return &apierror.Error{
+			Code: codes.Unknown, Reason: apierror.OutcomeUnknown, NeverRetry: true, Help: op.help,
+			Message: "a call with this idempotency key was made, and what it came to is not known",
+		}
+	}
+}
+
+// admit sends through the gate.
+func (s *Service) admit(ctx context.Context, send func() stytch.Exchange) (x stytch.Exchange, refusal *apierror.Error) {
+	leave, refusal := s.gate.enter(ctx)
+	if refusal != nil {
+		return x, refusal
+	}
+	defer leave(&x)
+	x = send()
+	return x, nil
+}
