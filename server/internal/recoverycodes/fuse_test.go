@@ -101,23 +101,32 @@ const retryAll = `{"methodConfig": [{"name": [{}], "retryPolicy": {
 func TestFuseAgainstAClientThatRetriesEverything(t *testing.T) {
 	for _, fuse := range []bool{true, false} {
 		r := newReplicas(t, 1, fuse)[0]
-		conn, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultServiceConfig(retryAll))
-		if err != nil {
-			t.Fatal(err)
+		for kind, effects := range effectsThrough(t, r.address, r, grpc.WithDefaultServiceConfig(retryAll)) {
+			check(t, kind, fuse, effects)
 		}
-		for _, kind := range afterEffect {
-			id := "member-test-fault-" + kind
-			_, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
-				OrganizationId: sandbox.OrganizationID, MemberId: id,
-			})
-			if err == nil {
-				t.Errorf("%s: succeeded", kind)
-			}
-			check(t, kind, fuse, r.sandbox.State().Members[id].Effects.Rotate)
-		}
-		_ = conn.Close()
 	}
+}
+
+// effectsThrough makes one Rotate under each fault by way of address, none of which succeeds, and returns how often each
+// took effect.
+func effectsThrough(t *testing.T, address string, r replica, opts ...grpc.DialOption) map[string]int {
+	t.Helper()
+	conn, err := grpc.NewClient(address, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	effects := make(map[string]int)
+	for _, kind := range afterEffect {
+		id := "member-test-fault-" + kind
+		if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
+			OrganizationId: sandbox.OrganizationID, MemberId: id,
+		}, grpc.WaitForReady(true)); err == nil {
+			t.Errorf("%s: succeeded", kind)
+		}
+		effects[kind] = r.sandbox.State().Members[id].Effects.Rotate
+	}
+	return effects
 }
 
 func check(t *testing.T, kind string, fuse bool, effects int) {

@@ -8,10 +8,6 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
-	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
-	"recoverycodes.internal/server/internal/sandbox"
 )
 
 // haproxyConfig is a proxy in front of two replicas that is told to send again whatever it can: it keeps the request,
@@ -49,23 +45,11 @@ func TestFuseBehindHAProxy(t *testing.T) {
 	}
 	for _, fuse := range []bool{true, false} {
 		replicas := newReplicas(t, 2, fuse)
-		proxy := startHAProxy(t, binary, replicas)
-		conn, err := grpc.NewClient(proxy, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, kind := range afterEffect {
-			id := "member-test-fault-" + kind
-			if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
-				OrganizationId: sandbox.OrganizationID, MemberId: id,
-			}, grpc.WaitForReady(true)); err == nil {
-				t.Errorf("%s: succeeded", kind)
-			}
+		for kind, effects := range effectsThrough(t, startHAProxy(t, binary, replicas), replicas[0], grpc.WithDisableRetry()) {
 			if fuse || kind == "slow-30000" {
-				check(t, kind, fuse, replicas[0].sandbox.State().Members[id].Effects.Rotate)
+				check(t, kind, fuse, effects)
 			}
 		}
-		_ = conn.Close()
 	}
 }
 
@@ -148,22 +132,11 @@ func TestNginxDoesNotRepeat(t *testing.T) {
 		if err := command.Start(); err != nil {
 			t.Fatal(err)
 		}
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, kind := range afterEffect {
-			id := "member-test-fault-" + kind
-			if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
-				OrganizationId: sandbox.OrganizationID, MemberId: id,
-			}, grpc.WaitForReady(true)); err == nil {
-				t.Errorf("%s: succeeded", kind)
-			}
-			if n := replicas[0].sandbox.State().Members[id].Effects.Rotate; n != 1 {
-				t.Errorf("%s, fuse %v: %d effects", kind, fuse, n)
+		for kind, effects := range effectsThrough(t, address, replicas[0], grpc.WithDisableRetry()) {
+			if effects != 1 {
+				t.Errorf("%s, fuse %v: %d effects", kind, fuse, effects)
 			}
 		}
-		_ = conn.Close()
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	}
