@@ -2,12 +2,24 @@ package recoverycodes
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
+
+	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/gateway"
+	"recoverycodes.internal/server/internal/inproc"
+	"recoverycodes.internal/server/internal/interceptor"
+	"recoverycodes.internal/server/internal/sandbox"
+	"recoverycodes.internal/server/internal/telemetry"
 )
 
 // haproxyConfig is a proxy in front of two replicas that is told to send again whatever it can: it keeps the request,
@@ -24,28 +36,21 @@ defaults
     timeout connect 2s
     timeout client 20s
     timeout server 300ms
-frontend grpc
-    bind fd@3 proto h2
+frontend calls
+    bind fd@3%[3]s
     default_backend replicas
 backend replicas
-    server one %s proto h2
-    server two %s proto h2
+    server one %[1]s%[3]s
+    server two %[2]s%[3]s
 `
 
 // TestFuseBehindHAProxy counts the effects of one Rotate behind that proxy, under each fault and under the proxy's own
 // time-out, which is shorter than the upstream takes: one with the fuse. The negative control has more for the time-out;
 // the other faults end in a gRPC status, which HAProxy does not look at.
 func TestFuseBehindHAProxy(t *testing.T) {
-	binary, err := exec.LookPath("haproxy")
-	if err != nil {
-		if os.Getenv("RECOVERYCODES_CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no haproxy")
-	}
 	for _, fuse := range []bool{true, false} {
 		replicas := newReplicas(t, 2, fuse)
-		for kind, effects := range effectsThrough(t, startHAProxy(t, binary, replicas), replicas[0], grpc.WithDisableRetry()) {
+		for kind, effects := range effectsThrough(t, startHAProxy(t, replicas[0].address, replicas[1].address, " proto h2"), replicas[0], grpc.WithDisableRetry()) {
 			if fuse || kind == "slow-30000" {
 				check(t, kind, fuse, effects)
 			}
@@ -53,11 +58,66 @@ func TestFuseBehindHAProxy(t *testing.T) {
 	}
 }
 
-// startHAProxy runs HAProxy on a listener that is handed to it, and returns its address.
-func startHAProxy(t *testing.T, binary string, replicas []replica) string {
+// TestRESTBehindHAProxy shows what is not protected, and what closes it: a REST call whose 500 the proxy is told to repeat
+// has several effects, and one with an idempotency key has one, while the proxy's servers share the keys.
+func TestRESTBehindHAProxy(t *testing.T) {
+	r := newReplicas(t, 1, true)[0]
+	withStore(t, r.service, 10)
+	observer := telemetry.NewObserver(zap.NewNop())
+	corridor := inproc.New(interceptor.Unary(&interceptor.InFlight{}, observer, time.Minute)...)
+	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, r.service)
+	door, err := gateway.Handler(corridor, observer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(door)
+	defer server.Close()
+	address := server.Listener.Addr().String()
+	proxy := startHAProxy(t, address, address, "")
+	for _, key := range []string{"", "key-1"} {
+		id := "member-test-fault-status-500-after-effect~" + key
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+proxy+"/v1/b2b/recovery_codes/rotate",
+			strings.NewReader(`{"organization_id":"`+sandbox.OrganizationID+`","member_id":"`+id+`"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if key != "" {
+			req.Header.Set(KeyName, key)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		effects := r.sandbox.State().Members[id].Effects.Rotate
+		if resp.StatusCode != http.StatusInternalServerError || (key == "") != (effects > 1) || effects == 0 {
+			t.Errorf("key %q: status %d, %d effects", key, resp.StatusCode, effects)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// installed returns the path of a program that Debian has. Without it the test is skipped, but not in CI.
+func installed(t *testing.T, name string) string {
 	t.Helper()
+	binary, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("RECOVERYCODES_CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("no %s", name)
+	}
+	return binary
+}
+
+// startHAProxy runs HAProxy in front of two addresses, on a listener that is handed to it, and returns its address.
+// protocol is what is added to say that both sides speak something else than HTTP/1.1.
+func startHAProxy(t *testing.T, one, two, protocol string) string {
+	t.Helper()
+	binary := installed(t, "haproxy")
 	config := filepath.Join(t.TempDir(), "haproxy.cfg")
-	writeConfig(t, config, fmt.Sprintf(haproxyConfig, replicas[0].address, replicas[1].address))
+	writeConfig(t, config, fmt.Sprintf(haproxyConfig, one, two, protocol))
 	listener := listen(t)
 	inherited, err := listener.(interface{ File() (*os.File, error) }).File()
 	if err != nil {
@@ -112,13 +172,7 @@ http {
 // TestNginxDoesNotRepeat is the run behind the sentence that nginx does not send these calls again: not even when it is
 // told to, and not even without the fuse.
 func TestNginxDoesNotRepeat(t *testing.T) {
-	binary, err := exec.LookPath("nginx")
-	if err != nil {
-		if os.Getenv("RECOVERYCODES_CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no nginx")
-	}
+	binary := installed(t, "nginx")
 	for _, fuse := range []bool{true, false} {
 		replicas := newReplicas(t, 2, fuse)
 		dir := t.TempDir()
