@@ -64,6 +64,9 @@ func New(target string, opts ...Option) (*Client, error) {
 		}),
 		grpc.WithChainUnaryInterceptor(withDefaultDeadline(s.timeout)),
 	}
+	if s.keyed {
+		dial = append(dial, grpc.WithChainUnaryInterceptor(withKeys)) // inside the deadline, which covers all attempts
+	}
 	for _, c := range s.perRPC {
 		dial = append(dial, grpc.WithPerRPCCredentials(c))
 	}

@@ -73,20 +73,10 @@ func TestDeadline(t *testing.T) {
 
 // reporting returns a Service that shows each call's context to see and answers with an empty message.
 func reporting(see func(context.Context)) *servicetest.Service {
-	return &servicetest.Service{
-		OnGet: func(ctx context.Context, _ *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
-			see(ctx)
-			return &recoverycodesv1.GetResponse{}, nil
-		},
-		OnRecover: func(ctx context.Context, _ *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
-			see(ctx)
-			return &recoverycodesv1.RecoverResponse{}, nil
-		},
-		OnRotate: func(ctx context.Context, _ *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
-			see(ctx)
-			return &recoverycodesv1.RotateResponse{}, nil
-		},
-	}
+	return servicetest.Answering(func(ctx context.Context) error {
+		see(ctx)
+		return nil
+	})
 }
 
 func TestCallsAreSpreadOverAllAddresses(t *testing.T) {

@@ -9,10 +9,14 @@
 // their status, and a caller must not do it blindly either: [OutcomeOf] says what is known of a call that failed, and
 // so whether it may be sent again.
 //
-// The way out of an unknown outcome is Get. After Recover, the code is missing from the active ones if it was spent;
-// its session is lost, and another code is needed. After Rotate, Get returns whichever set is valid now. The service
-// finishes a call that has left it even when the caller has gone, so after a deadline or a broken connection wait for
-// [DefaultTimeout] before asking, or the answer may be older than the effect.
+// [WithKeyedRetries] is the exception, for whoever asks for it: Recover and Rotate then carry an idempotency key, and the
+// Client sends a call that broke on the way again under its key, of which the service makes one effect. That holds
+// only while all attempts reach the same store of keys, which in this version is the memory of one server process.
+//
+// The way out of an unknown outcome is Get. After Recover, [Client.ResolveRecover] asks it whether the code is still
+// active: if not, its session is lost, and another code is needed. After Rotate, Get returns whichever set is valid now.
+// The service finishes a call that has left it even when the caller has gone, so after a deadline or a broken connection
+// wait for [DefaultTimeout] before asking, or the answer may be older than the effect.
 //
 // gRPC itself may still resend a call of which it knows that no server has looked at it (its "transparent" retry, after
 // REFUSED_STREAM or GOAWAY). That is safe for all three methods and is left on.

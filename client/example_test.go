@@ -3,7 +3,7 @@ package client_test
 import (
 	"context"
 	"fmt"
-	"slices"
+	"sync/atomic"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -16,8 +16,10 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
 
-// exampleService is what the examples talk to: a member with two codes, whose Recover is cut off on the way.
+// exampleService is what the examples talk to: a member with two codes, whose Recover has an unknown outcome and whose
+// Rotate succeeds at the second attempt.
 func exampleService() (*servicetest.Server, error) {
+	var rotates atomic.Int64
 	return servicetest.Listen(&servicetest.Service{
 		OnGet: func(context.Context, *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
 			return &recoverycodesv1.GetResponse{RecoveryCodes: []string{"aaaa-bbbb-cccc", "dddd-eeee-ffff"}}, nil
@@ -29,6 +31,12 @@ func exampleService() (*servicetest.Server, error) {
 				return nil, err
 			}
 			return nil, st.Err()
+		},
+		OnRotate: func(context.Context, *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
+			if rotates.Add(1) == 1 {
+				return nil, status.Error(codes.Unavailable, "the connection is broken")
+			}
+			return &recoverycodesv1.RotateResponse{RecoveryCodes: []string{"eeee-ffff-gggg"}}, nil
 		},
 	})
 }
@@ -75,7 +83,7 @@ func Example() {
 	// Output: active codes: 2
 }
 
-// OutcomeOf says what to do after a failed Recover, and an unknown outcome is looked up with Get.
+// OutcomeOf says what to do after a failed Recover, and an unknown outcome is looked up with ResolveRecover.
 func Example_errors() {
 	c, stop, err := exampleClient()
 	if err != nil {
@@ -85,13 +93,13 @@ func Example_errors() {
 	defer stop()
 
 	ctx := context.Background()
-	const organization, member, code = "example-org", "member-1", "aaaa-bbbb-cccc"
+	req := &recoverycodesv1.RecoverRequest{
+		OrganizationId: "example-org",
+		MemberId:       "member-1",
+		RecoveryCode:   "aaaa-bbbb-cccc",
+	}
 	var p peer.Peer
-	_, err = c.Recover(ctx, &recoverycodesv1.RecoverRequest{
-		OrganizationId: organization,
-		MemberId:       member,
-		RecoveryCode:   code,
-	}, grpc.Peer(&p))
+	_, err = c.Recover(ctx, req, grpc.Peer(&p))
 	switch client.OutcomeOf(err, &p) {
 	case client.Done:
 		fmt.Println("recovered")
@@ -100,12 +108,42 @@ func Example_errors() {
 	case client.Refused:
 		fmt.Println("refused:", status.Convert(err).Message())
 	case client.Unknown:
-		resp, err := c.Get(ctx, &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member})
-		if err != nil {
-			fmt.Println(err)
-			return
+		// After a deadline or a broken connection, wait first: see the package comment.
+		state, err := c.ResolveRecover(ctx, req)
+		switch state {
+		case client.CodeInactive:
+			fmt.Println("the code is spent: sign in again, with another one")
+		case client.CodeActive:
+			fmt.Println("the code is still active: it may be used again")
+		case client.CodeUnknown:
+			fmt.Println("not known yet:", err)
 		}
-		fmt.Println("the code was spent:", !slices.Contains(resp.GetRecoveryCodes(), code))
 	}
-	// Output: the code was spent: false
+	// Output: the code is still active: it may be used again
+}
+
+// With one server process behind the address, a Rotate whose connection breaks is sent again under its key, and comes
+// back with the codes that the first attempt issued.
+func ExampleWithKeyedRetries() {
+	srv, err := exampleService()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer srv.Close()
+
+	c, err := client.New(srv.Addr, client.WithInsecure(), client.WithKeyedRetries())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	resp, err := c.Rotate(context.Background(), &recoverycodesv1.RotateRequest{OrganizationId: "example-org", MemberId: "member-1"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println("new codes:", len(resp.GetRecoveryCodes()))
+	// Output: new codes: 1
 }

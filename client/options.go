@@ -21,6 +21,7 @@ type settings struct {
 	perRPC    []credentials.PerRPCCredentials
 	userAgent string
 	dial      []grpc.DialOption
+	keyed     bool
 }
 
 // transportCredentials returns what the connection is secured with. Plaintext is never a fallback.
@@ -58,8 +59,8 @@ func WithInsecure() Option {
 	}
 }
 
-// WithTimeout sets the deadline of calls whose context has none, instead of DefaultTimeout. For Get it covers all
-// attempts together. A deadline shorter than the service's own bound for an upstream call (31 seconds) makes unknown
+// WithTimeout sets the deadline of calls whose context has none, instead of DefaultTimeout. It covers all attempts
+// of a call together. A deadline shorter than the service's own bound for an upstream call (31 seconds) makes unknown
 // outcomes of Recover and Rotate more likely.
 func WithTimeout(d time.Duration) Option {
 	return func(s *settings) error {
@@ -67,6 +68,30 @@ func WithTimeout(d time.Duration) Option {
 			return fmt.Errorf("WithTimeout: %v is not positive", d)
 		}
 		s.timeout = d
+		return nil
+	}
+}
+
+// WithKeyedRetries gives each Recover and Rotate an idempotency key and sends a call that failed again, under the same
+// key, at most twice and within its deadline. The service makes a keyed call once and answers the later attempts with
+// what the first one came to, so that a broken connection no longer costs a session.
+//
+// It is off by default because it is safe only while every attempt of a call reaches the same store of keys. The service
+// of this version keeps them in its memory: there must be one server process, and one that crashes between two
+// attempts has forgotten the first. Behind a balancer with several such processes, or round robin over their
+// addresses, the second attempt can be a second Recover or Rotate.
+//
+// A call is sent again if it was NotSent, or if it broke on the way so that its outcome is Unknown; never if it was
+// refused, nor after OUTCOME_UNKNOWN or ANSWER_LOST, which the service would only repeat. The pause between the attempts
+// is jittered and as long as the service asks for; if that is more than five seconds, or leaves no time, the
+// failure is returned. If one attempt may have taken effect and no later one says what became of it, the call's
+// outcome is Unknown, although its last attempt was not sent.
+//
+// The key is random, and new for each call. A caller that has put one of its own into the outgoing metadata, as
+// "idempotency-key", keeps it. Get has no key, and is retried as ever.
+func WithKeyedRetries() Option {
+	return func(s *settings) error {
+		s.keyed = true
 		return nil
 	}
 }

@@ -118,7 +118,7 @@ func TestOutcomeOfSkipsForeignDetails(t *testing.T) {
 
 // The peer is gRPC's to fill in: here it does, with and without a connection.
 func TestOutcomeOfRealConnections(t *testing.T) {
-	refusing := servicetest.Start(t, servicetest.Failing(func(context.Context) error {
+	refusing := servicetest.Start(t, servicetest.Answering(func(context.Context) error {
 		return status.Error(codes.Unavailable, "no")
 	}))
 	gone := servicetest.Start(t, &servicetest.Service{})

@@ -88,7 +88,7 @@ func TestNothingElseIsTriedAgain(t *testing.T) {
 				continue // the one retry there is
 			}
 			t.Run(fmt.Sprintf("%s %v", method, code), func(t *testing.T) {
-				svc := servicetest.Failing(func(context.Context) error { return status.Error(code, "no") })
+				svc := servicetest.Answering(func(context.Context) error { return status.Error(code, "no") })
 				c := newClient(t, servicetest.Start(t, svc).Addr, client.WithInsecure())
 				if got := status.Code(call(t.Context(), c)); got != code {
 					t.Errorf("%s ended with %v, want %v", method, got, code)
@@ -134,7 +134,7 @@ func TestNobodyElseBringsRetries(t *testing.T) {
 			unavailable := func(context.Context) error { return status.Error(codes.Unavailable, "not now") }
 
 			t.Run("pushed by the resolver", func(t *testing.T) {
-				svc := servicetest.Failing(unavailable)
+				svc := servicetest.Answering(unavailable)
 				r := pushing(retryEverything, servicetest.Start(t, svc).Addr)
 				c := newClient(t, "manual:///service", client.WithInsecure(), client.WithDialOptions(grpc.WithResolvers(r)))
 				_ = rpcs[method](t.Context(), c)
@@ -144,7 +144,7 @@ func TestNobodyElseBringsRetries(t *testing.T) {
 			})
 
 			t.Run("given as a dial option", func(t *testing.T) {
-				svc := servicetest.Failing(unavailable)
+				svc := servicetest.Answering(unavailable)
 				c := newClient(t, servicetest.Start(t, svc).Addr, client.WithInsecure(),
 					client.WithDialOptions(grpc.WithDefaultServiceConfig(retryEverything)))
 				_ = rpcs[method](t.Context(), c)
@@ -155,7 +155,7 @@ func TestNobodyElseBringsRetries(t *testing.T) {
 
 			// The control: a plain connection obeys the same config, so the cases above would see it if the Client did.
 			t.Run("control", func(t *testing.T) {
-				svc := servicetest.Failing(unavailable)
+				svc := servicetest.Answering(unavailable)
 				r := pushing(retryEverything, servicetest.Start(t, svc).Addr)
 				conn, err := grpc.NewClient("manual:///service", grpc.WithResolvers(r),
 					grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -72,7 +72,7 @@ func TestExitCodesOfErrors(t *testing.T) {
 			if tt.info != nil {
 				err = failure(t, tt.code, "no", tt.info)
 			}
-			addr := servicetest.Start(t, servicetest.Failing(func(context.Context) error { return err })).Addr
+			addr := servicetest.Start(t, servicetest.Answering(func(context.Context) error { return err })).Addr
 			for command, want := range map[string]exitCode{"get": tt.get, "rotate": tt.effect, "recover": tt.effect} {
 				got := invocation{stdin: "code-one\n"}.run(t, command, "o", "m", "--server", addr)
 				if got.code != want {
@@ -112,7 +112,7 @@ func TestExitCodesOfBrokenConnections(t *testing.T) {
 		{"the connection is cut during the call", func(t *testing.T) string {
 			var srv *servicetest.Server
 			ready := make(chan struct{})
-			srv = servicetest.Start(t, servicetest.Failing(func(ctx context.Context) error {
+			srv = servicetest.Start(t, servicetest.Answering(func(ctx context.Context) error {
 				<-ready
 				srv.Cut()
 				return hang(ctx)
@@ -147,7 +147,7 @@ func TestCallGivenUpOnThisSide(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, interrupt := context.WithCancel(t.Context())
 			defer interrupt()
-			addr := servicetest.Start(t, servicetest.Failing(func(ctx context.Context) error {
+			addr := servicetest.Start(t, servicetest.Answering(func(ctx context.Context) error {
 				if tt.interrupt {
 					interrupt()
 				}
@@ -241,7 +241,7 @@ It may have taken effect. Do not repeat it: wait half a minute, then see with ge
 			if tt.details != nil {
 				err = failure(t, tt.code, tt.message, tt.details...)
 			}
-			addr := servicetest.Start(t, servicetest.Failing(func(context.Context) error { return err })).Addr
+			addr := servicetest.Start(t, servicetest.Answering(func(context.Context) error { return err })).Addr
 			got := invocation{stdin: "code-one\n"}.run(t, "recover", "o", "m", "--server", addr)
 			if got.stdout != "" {
 				t.Errorf("output %q, want none", got.stdout)
@@ -289,7 +289,7 @@ request id: request-c0de
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			addr := servicetest.Start(t, servicetest.Failing(func(context.Context) error { return refusal(tt.code) })).Addr
+			addr := servicetest.Start(t, servicetest.Answering(func(context.Context) error { return refusal(tt.code) })).Addr
 			got := invocation{stdin: tt.code + "\n"}.run(t, "recover", "o", "m", "--server", addr)
 			if got.stderr != tt.want {
 				t.Errorf("errors:\n%s\nwant:\n%s", got.stderr, tt.want)

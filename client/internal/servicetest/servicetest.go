@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -28,17 +29,17 @@ type Service struct {
 	gets, recovers, rotates atomic.Int64
 }
 
-// Failing returns a Service that answers every call with what fail returns.
-func Failing(fail func(context.Context) error) *Service {
+// Answering returns a Service that answers every call with what answer returns: an error, or an empty message for nil.
+func Answering(answer func(context.Context) error) *Service {
 	return &Service{
 		OnGet: func(ctx context.Context, _ *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
-			return nil, fail(ctx)
+			return &recoverycodesv1.GetResponse{}, answer(ctx)
 		},
 		OnRecover: func(ctx context.Context, _ *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
-			return nil, fail(ctx)
+			return &recoverycodesv1.RecoverResponse{}, answer(ctx)
 		},
 		OnRotate: func(ctx context.Context, _ *recoverycodesv1.RotateRequest) (*recoverycodesv1.RotateResponse, error) {
-			return nil, fail(ctx)
+			return &recoverycodesv1.RotateResponse{}, answer(ctx)
 		},
 	}
 }
@@ -90,17 +91,38 @@ type Server struct {
 	Health *health.Server
 
 	grpc   *grpc.Server
+	lis    *listener
 	served chan struct{}
+}
+
+// A listener remembers the connections that it has accepted, for Break.
+type listener struct {
+	net.Listener
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.conns = append(l.conns, conn)
+	}
+	return conn, err
 }
 
 // Listen serves svc on a free loopback port until Close.
 func Listen(svc *Service, opts ...grpc.ServerOption) (*Server, error) {
-	lis, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	tcp, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
+	lis := &listener{Listener: tcp}
 	s := &Server{
 		Addr:   lis.Addr().String(),
+		lis:    lis,
 		Health: health.NewServer(),
 		grpc:   grpc.NewServer(append(opts, grpc.WaitForHandlers(true))...),
 		served: make(chan struct{}),
@@ -124,6 +146,16 @@ func (s *Server) Close() {
 // Cut is Close for use inside a handler: it cuts the connections and returns at once, while the handler still runs.
 func (s *Server) Cut() {
 	go s.grpc.Stop()
+}
+
+// Break cuts the connections that there are, also from inside a handler. The server goes on and takes new ones.
+func (s *Server) Break() {
+	s.lis.mu.Lock()
+	defer s.lis.mu.Unlock()
+	for _, conn := range s.lis.conns {
+		_ = conn.Close()
+	}
+	s.lis.conns = nil
 }
 
 // Start is Listen for a test, closed when the test ends.
