@@ -6,7 +6,7 @@ GO    ?= go
 RACE  ?=
 TIME  ?= 1m
 
-.PHONY: run build test fuzz lint fmt generate check-generate accept-contract tools clean
+.PHONY: run build test soak fuzz lint fmt generate check-generate accept-contract tools clean
 
 ## run: start the server on loopback with an emulated Stytch behind it
 run: build
@@ -17,9 +17,14 @@ build:
 	$(GO) build -o bin/recoverycodesd ./server
 	$(GO) build -o bin/recoverycodes ./client/cmd/recoverycodes
 
-## test: every suite that runs on this machine; RACE=-race for the race detector
+## test: every suite that runs on this machine; RACE=-race for the race detector. No result is taken from the cache, which
+## does not see that some suites build and run the server
 test:
-	$(GO) test $(RACE) ./...
+	$(GO) test -count=1 $(RACE) ./...
+
+## soak: the model test for TIME
+soak:
+	$(GO) test ./test/model -run 'TestModel$$' -timeout 0 -model.time=$(TIME)
 
 ## fuzz: every fuzz target for TIME each
 fuzz:

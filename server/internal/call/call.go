@@ -12,6 +12,10 @@ import (
 	"time"
 )
 
+// RequestIDKey is the metadata key and, in REST, the header in which a caller may propose a request id and in which the
+// one used is returned.
+const RequestIDKey = "x-request-id"
+
 // A Door is the protocol by which a call came in.
 type Door string
 

@@ -85,9 +85,9 @@ type visitKey struct{}
 
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{record: call.New(call.REST, r.Header.Get("X-Request-Id"))}
+	v := &visit{record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
 	v.record.IdempotencyKeys = r.Header.Values("Idempotency-Key")
-	w.Header().Set("X-Request-Id", v.record.RequestID)
+	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
 	defer func() {
 		if recover() != nil { // the value is not looked at: it can be made of a payload

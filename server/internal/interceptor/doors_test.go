@@ -128,7 +128,7 @@ func (h *house) grpcDoor(t *testing.T) door {
 	conn := h.serve(t)
 	return door{call.GRPC, conn, func(ctx context.Context, proposed string) reply {
 		if proposed != "" {
-			ctx = metadata.AppendToOutgoingContext(ctx, interceptor.RequestIDKey, proposed)
+			ctx = metadata.AppendToOutgoingContext(ctx, call.RequestIDKey, proposed)
 		}
 		return recoverOver(ctx, conn)
 	}}

@@ -18,10 +18,6 @@ import (
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
-// RequestIDKey is the metadata key and, in REST, the header in which a caller may propose a request id and in which
-// the one used is returned.
-const RequestIDKey = "x-request-id"
-
 // Unary returns the chain, outermost first. limit bounds the time a handler may be given by its caller's deadline.
 func Unary(calls *InFlight, observer *telemetry.Observer, limit time.Duration) []grpc.UnaryServerInterceptor {
 	return []grpc.UnaryServerInterceptor{
@@ -42,9 +38,17 @@ func Stream(observer *telemetry.Observer) []grpc.StreamServerInterceptor {
 
 func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	ctx, record := begin(ctx, info.FullMethod)
-	// It fails only when headers have gone out, and none have.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(RequestIDKey, record.RequestID))
-	return handler(ctx, req)
+	answer, err := handler(ctx, req)
+	// With a failure the id goes into the trailer: a header, however small, begins an answer, and clients do not send a
+	// call again whose answer has begun. NOT_SENT and Get's failures are there to be sent again. Neither can fail but
+	// for a header that has gone out, and whoever sent that has put the id in.
+	id := metadata.Pairs(call.RequestIDKey, record.RequestID)
+	if err != nil {
+		_ = grpc.SetTrailer(ctx, id)
+	} else {
+		_ = grpc.SetHeader(ctx, id)
+	}
+	return answer, err
 }
 
 // begin finds the record that the REST door has started, or starts one for gRPC.
@@ -52,7 +56,7 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 	record := call.FromContext(ctx)
 	if record == nil {
 		var proposed string
-		if values := metadata.ValueFromIncomingContext(ctx, RequestIDKey); len(values) == 1 {
+		if values := metadata.ValueFromIncomingContext(ctx, call.RequestIDKey); len(values) == 1 {
 			proposed = values[0]
 		}
 		record = call.New(call.GRPC, proposed)

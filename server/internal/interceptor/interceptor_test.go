@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -19,7 +20,6 @@ import (
 
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
-	"recoverycodes.internal/server/internal/interceptor"
 )
 
 // marked is a text that no caller and no log line may show.
@@ -55,8 +55,13 @@ func TestRequestID(t *testing.T) {
 					if kept := handled == tt.proposed; kept != tt.kept || handled == "" {
 						t.Errorf("proposed %q, the handler saw %q", tt.proposed, handled)
 					}
-					if diff := cmp.Diff([]string{handled}, r.header.Get(interceptor.RequestIDKey)); diff != "" {
-						t.Errorf("header (-want +got):\n%s", diff)
+					// A failure has it in the trailer, and no header: clients do not send again what has begun to be answered.
+					has, hasNot := r.header, r.trailer
+					if fails != nil {
+						has, hasNot = r.trailer, r.header
+					}
+					if got, other := has.Get(call.RequestIDKey), hasNot.Get(call.RequestIDKey); !slices.Equal(got, []string{handled}) || len(other) != 0 {
+						t.Errorf("header %v, trailer %v, want %s", r.header, r.trailer, handled)
 					}
 					if got := accessLine(t, h.lines).ContextMap()["request_id"]; got != handled {
 						t.Errorf("the access line says %v, the handler saw %q", got, handled)
@@ -70,12 +75,12 @@ func TestRequestID(t *testing.T) {
 func TestTwoProposedRequestIDsAreNone(t *testing.T) {
 	h := build(done)
 	conn := h.serve(t)
-	ctx := metadata.AppendToOutgoingContext(t.Context(), interceptor.RequestIDKey, "one", interceptor.RequestIDKey, "two")
+	ctx := metadata.AppendToOutgoingContext(t.Context(), call.RequestIDKey, "one", call.RequestIDKey, "two")
 	r := recoverOver(ctx, conn)
 	if r.err != nil {
 		t.Fatal(r.err)
 	}
-	got := r.header.Get(interceptor.RequestIDKey)
+	got := r.header.Get(call.RequestIDKey)
 	if len(got) != 1 || strings.Contains(got[0], "one") || strings.Contains(got[0], "two") {
 		t.Errorf("the ids are %q, want one of the server's own", got)
 	}

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"recoverycodes.internal/server/internal/apierror"
-	"recoverycodes.internal/server/internal/interceptor"
+	"recoverycodes.internal/server/internal/call"
 )
 
 // talking builds a house that has a stream besides, answered by handle.
@@ -34,7 +34,7 @@ func talking(handle func(grpc.ServerStream) error) *house {
 
 // talk opens the stream and returns how it ended.
 func talk(ctx context.Context, conn *grpc.ClientConn) error {
-	ctx = metadata.AppendToOutgoingContext(ctx, interceptor.RequestIDKey, "id-1")
+	ctx = metadata.AppendToOutgoingContext(ctx, call.RequestIDKey, "id-1")
 	stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, "/test.Streams/Talk")
 	if err != nil {
 		return err

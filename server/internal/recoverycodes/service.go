@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
@@ -177,7 +178,8 @@ func sendHeader(ctx context.Context) func() error {
 	if grpc.ServerTransportStreamFromContext(ctx) == nil {
 		return nil // called as a Go function; there is no hop
 	}
-	return func() error { return grpc.SendHeader(ctx, nil) }
+	id := metadata.Pairs(call.RequestIDKey, recordOf(ctx).RequestID)
+	return func() error { return grpc.SendHeader(ctx, id) }
 }
 
 // settle turns an exchange into the answer or the error, and writes into the call's record what became of it.
