@@ -137,7 +137,7 @@ func (s *server) httpServer(handler http.Handler, limit time.Duration) *http.Ser
 		WriteTimeout:      15*time.Second + limit,
 		IdleTimeout:       75 * time.Second,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0), // lines of another form, with addresses; see main,
+		ErrorLog:          log.New(io.Discard, "", 0), // lines of another form, with addresses; see main
 	}
 }
 

@@ -31,14 +31,14 @@ const (
 // The reasons of this server's own errors. Reasons of StytchDomain are Stytch's error types in upper case.
 const (
 	InvalidRequest      = "INVALID_REQUEST"        // a field is missing or malformed; see the field violations
-	MalformedBody       = "MALFORMED_BODY"         // REST: the body is not the JSON of the request
+	MalformedBody       = "MALFORMED_BODY"         // the body is not the JSON, or the protobuf, of the request
 	BodyTooLarge        = "BODY_TOO_LARGE"         // REST: the body exceeds its limit
 	UnsupportedType     = "UNSUPPORTED_TYPE"       // REST: the content type is not JSON
 	RouteNotFound       = "ROUTE_NOT_FOUND"        // REST: no such path
 	MethodNotAllowed    = "METHOD_NOT_ALLOWED"     // REST: the path exists, not with this HTTP method
 	KeyReused           = "IDEMPOTENCY_KEY_REUSED" // the idempotency key was used with another request
 	NotSent             = "NOT_SENT"               // nothing left this server: safe to send again
-	Cancelled           = "CANCELLED"              // the caller went away before anything was sent
+	Cancelled           = "CANCELLED"              // the caller went away before an effect was sent, or during a Get
 	OutcomeUnknown      = "OUTCOME_UNKNOWN"        // the effect may or may not have happened; Get tells
 	AnswerLost          = "ANSWER_LOST"            // the effect happened, its answer is lost; Get tells what is left
 	UpstreamFailed      = "UPSTREAM_FAILED"        // a Get that failed upstream; it has no effect

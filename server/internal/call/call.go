@@ -2,7 +2,7 @@
 // id, what was learned upstream and how it ended. It is the one typed slot that travels beside the message, from
 // the door to the service and back.
 //
-// It holds no payload but one: the upstream's own answer, on its way to the REST caller. It knows no gRPC, no HTTP
+// It holds no payload but the upstream's own answer, on its way to the REST caller, and the caller's idempotency key. It knows no gRPC, no HTTP
 // and no log format.
 package call
 
@@ -15,6 +15,13 @@ import (
 // RequestIDKey is the metadata key and, in REST, the header in which a caller may propose a request id and in which the
 // one used is returned.
 const RequestIDKey = "x-request-id"
+
+// IdempotencyKey is the metadata key and, in REST, the header of an idempotency key, and ReplayedKey that of the mark on
+// an answer that was given before.
+const (
+	IdempotencyKey = "idempotency-key"
+	ReplayedKey    = "idempotency-replayed"
+)
 
 // A Door is the protocol by which a call came in.
 type Door string

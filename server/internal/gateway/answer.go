@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
 )
 
 // raw is an answer that is written as it is.
@@ -86,7 +87,7 @@ func (v *visit) fail(w http.ResponseWriter, e *apierror.Error) {
 	}
 	h := w.Header()
 	if v.record.Replayed {
-		h.Set("Idempotency-Replayed", "true")
+		h.Set(call.ReplayedKey, "true")
 	}
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(text)))

@@ -86,7 +86,7 @@ type visitKey struct{}
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
-	v.record.IdempotencyKeys = r.Header.Values("Idempotency-Key")
+	v.record.IdempotencyKeys = r.Header.Values(call.IdempotencyKey)
 	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
 	defer func() {
@@ -136,7 +136,7 @@ func unsupported(r *http.Request) *apierror.Error {
 // markReplay tells the caller that the answer was given before.
 func markReplay(ctx context.Context, w http.ResponseWriter, _ proto.Message) error {
 	if record := call.FromContext(ctx); record != nil && record.Replayed {
-		w.Header().Set("Idempotency-Replayed", "true")
+		w.Header().Set(call.ReplayedKey, "true")
 	}
 	return nil
 }

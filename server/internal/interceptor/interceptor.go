@@ -1,7 +1,8 @@
 // Package interceptor is the chain that every call passes, from whichever door. Each link does one thing and the
 // order is written down once, in Unary.
 //
-// It knows gRPC, the record of a call and who observes it. It knows no service and no message.
+// It knows gRPC, the record of a call and who observes it. It knows no message, and of the
+// service only that Get tells what an unknown outcome came to.
 package interceptor
 
 import (
@@ -60,7 +61,7 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 			proposed = values[0]
 		}
 		record = call.New(call.GRPC, proposed)
-		record.IdempotencyKeys = metadata.ValueFromIncomingContext(ctx, "idempotency-key")
+		record.IdempotencyKeys = metadata.ValueFromIncomingContext(ctx, call.IdempotencyKey)
 		ctx = call.NewContext(ctx, record)
 	}
 	record.Method = method

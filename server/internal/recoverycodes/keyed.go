@@ -12,34 +12,29 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/stytch"
 )
 
-// KeyName is the metadata key and, in REST, the header of an idempotency key. It is never sent upstream.
-const KeyName = "idempotency-key"
-
-// replayedName is the metadata key that marks an answer as one that was given before.
-const replayedName = "idempotency-replayed"
-
 const maxKey = 255
 
-// key returns the idempotency key of a call, "" when it has none.
+// key returns the idempotency key of a call, "" when it has none. It is never sent upstream.
 func (v *violations) key(given []string) string {
 	switch {
 	case len(given) == 0:
 		return ""
 	case len(given) > 1:
-		v.add(KeyName, "stands more than once")
+		v.add(call.IdempotencyKey, "stands more than once")
 		return ""
 	}
 	key := given[0]
 	if key == "" || len(key) > maxKey {
-		v.add(KeyName, "must have 1 to %d characters", maxKey)
+		v.add(call.IdempotencyKey, "must have 1 to %d characters", maxKey)
 	}
 	for i := range len(key) {
 		if key[i] <= ' ' || key[i] > '~' {
-			v.add(KeyName, "may contain only visible ASCII characters")
+			v.add(call.IdempotencyKey, "may contain only visible ASCII characters")
 			break
 		}
 	}
@@ -82,7 +77,7 @@ func (s *Service) effect(ctx context.Context, op *operation, key string, req pro
 	}
 	recordOf(ctx).Replayed = true
 	// It fails only when headers have gone out, and for a replay none have.
-	_ = grpc.SetHeader(ctx, metadata.Pairs(replayedName, "true"))
+	_ = grpc.SetHeader(ctx, metadata.Pairs(call.ReplayedKey, "true"))
 	return earlier, nil
 }
 
@@ -90,7 +85,7 @@ func (s *Service) effect(ctx context.Context, op *operation, key string, req pro
 func keyError(op *operation, err error) *apierror.Error {
 	switch {
 	case errors.Is(err, once.ErrReused):
-		e := apierror.Invalid(apierror.Violation{Field: KeyName, Description: "was used with another request"})
+		e := apierror.Invalid(apierror.Violation{Field: call.IdempotencyKey, Description: "was used with another request"})
 		e.Reason, e.HTTP = apierror.KeyReused, http.StatusUnprocessableEntity
 		return e
 	case errors.Is(err, once.ErrFull):

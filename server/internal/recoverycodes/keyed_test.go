@@ -175,7 +175,7 @@ func TestKeyRefusals(t *testing.T) {
 			record.IdempotencyKeys = bad
 			err := operations[operation](call.NewContext(t.Context(), record), s)
 			var e *apierror.Error
-			if !errors.As(err, &e) || e.Code != codes.InvalidArgument || e.Violations[0].Field != KeyName {
+			if !errors.As(err, &e) || e.Code != codes.InvalidArgument || e.Violations[0].Field != call.IdempotencyKey {
 				t.Errorf("%q: %v", bad, err)
 			}
 			if err != nil && bad[0] != "" && strings.Contains(err.Error(), bad[0]+" ") {

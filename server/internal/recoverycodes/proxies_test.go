@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
 	"recoverycodes.internal/server/internal/interceptor"
@@ -83,7 +84,7 @@ func TestRESTBehindHAProxy(t *testing.T) {
 		}
 		req.Header.Set("Content-Type", "application/json")
 		if key != "" {
-			req.Header.Set(KeyName, key)
+			req.Header.Set(call.IdempotencyKey, key)
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {

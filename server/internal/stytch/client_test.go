@@ -458,6 +458,28 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// TestConnectingIsGivenUp has a server that accepts and never says a word, so that the TLS handshake hangs. The end of the
+// caller's context ends that at once, and the client's own limit does in its time; either way nothing was sent.
+func TestConnectingIsGivenUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }() // the backlog accepts for it
+	address := "https://" + l.Addr().String()
+	for operation, do := range calls {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		if x := do(ctx, newClient(t, address)); x.Sent || x.Fault != FaultDeadline {
+			t.Errorf("%s, caller gone: %+v", operation, x)
+		}
+		cancel()
+		hasty := newClient(t, address, func(cfg *Config) { cfg.ConnectTimeout = 30 * time.Millisecond })
+		if x := do(t.Context(), hasty); x.Sent || x.Fault != FaultTimeout {
+			t.Errorf("%s, own limit: %+v", operation, x)
+		}
+	}
+}
+
 // TestNoProxyFromTheEnvironment: the secret goes nowhere that no setting says.
 func TestNoProxyFromTheEnvironment(t *testing.T) {
 	c := newClient(t, "https://test.stytch.com")
