@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,16 +27,17 @@ type faultRow struct {
 
 var (
 	done        = verdict{}
-	failed      = verdict{codes.Unavailable, 502, ours, "UPSTREAM_FAILED", "", nil, ""}
-	timedOut    = verdict{codes.DeadlineExceeded, 504, ours, "UPSTREAM_TIMEOUT", "", nil, ""}
-	unknown     = verdict{codes.Unknown, 500, ours, "OUTCOME_UNKNOWN", "", nil, ""}
-	lost        = verdict{codes.Unknown, 500, ours, "ANSWER_LOST", "", nil, ""}
-	credentials = verdict{codes.Internal, 500, ours, "UPSTREAM_CREDENTIALS", "", nil, ""}
-	limited     = verdict{codes.ResourceExhausted, 429, stytchs, "TOO_MANY_REQUESTS", "", nil, ""}
+	failed      = verdict{code: codes.Unavailable, http: 502, domain: ours, reason: "UPSTREAM_FAILED", details: details{retry: true}}
+	failed503   = verdict{code: codes.Unavailable, http: 503, domain: ours, reason: "UPSTREAM_FAILED", details: details{retry: true}}
+	timedOut    = verdict{code: codes.DeadlineExceeded, http: 504, domain: ours, reason: "UPSTREAM_TIMEOUT"}
+	unknown     = verdict{code: codes.Unknown, http: 500, domain: ours, reason: "OUTCOME_UNKNOWN", details: details{help: true, never: true}}
+	lost        = verdict{code: codes.Unknown, http: 500, domain: ours, reason: "ANSWER_LOST", details: details{help: true, never: true}}
+	credentials = verdict{code: codes.Internal, http: 500, domain: ours, reason: "UPSTREAM_CREDENTIALS"}
+	limited     = verdict{code: codes.ResourceExhausted, http: 429, domain: stytchs, reason: "TOO_MANY_REQUESTS"}
 )
 
 func relayed(code codes.Code, http int, reason string) verdict {
-	return verdict{code, http, stytchs, reason, "", nil, ""}
+	return verdict{code: code, http: http, domain: stytchs, reason: reason, details: details{status: strconv.Itoa(http)}}
 }
 
 // upstreamLimit bounds an exchange in these tests; the faults that never answer cost this much.
@@ -58,7 +61,7 @@ var faults = []faultRow{
 	{"status-499-after-effect", failed, unknown, 1},
 	{"status-500", failed, unknown, 0},
 	{"status-500-after-effect", failed, unknown, 1},
-	{"status-503", verdict{codes.Unavailable, 503, ours, "UPSTREAM_FAILED", "", nil, ""}, unknown, 0},
+	{"status-503", failed503, unknown, 0},
 	{"html-502", failed, unknown, 0},
 	{"html-502-after-effect", failed, unknown, 1},
 	{"truncated", failed, lost, 1},
@@ -119,6 +122,7 @@ func (row *faultRow) run(t *testing.T, sandbox *daemon.Sandbox, d *daemon.Daemon
 					answer, got = throughREST(t, d, request)
 				}
 				want.compare(t, got, door == "rest")
+				row.compareDetails(t, method, door, got, want.want)
 				if got.code == codes.OK && got.http == 0 {
 					nothingIsLost(t, method, answer, got.raw, door == "rest")
 				} else {
@@ -137,6 +141,34 @@ func (row *faultRow) run(t *testing.T, sandbox *daemon.Sandbox, d *daemon.Daemon
 			}
 		}
 	}
+}
+
+// compareDetails holds what goes with an error to what the row says of it. The upstream's status stands in the kind's
+// name; a Get never begins an answer that fails, a Recover and a Rotate always do once they were sent.
+func (row *faultRow) compareDetails(t *testing.T, method, door string, got, wanted verdict) {
+	t.Helper()
+	if wanted.code == codes.OK {
+		return
+	}
+	want := wanted.details
+	if status := regexp.MustCompile(`-([1-5][0-9][0-9])(-|$)`).FindStringSubmatch(row.kind); status != nil {
+		want.status = status[1]
+	}
+	if status, ok := statusOf[row.kind]; ok {
+		want.status = status
+	}
+	want.header = method != "Get"
+	if door == "rest" {
+		want = want.overREST()
+	}
+	if got.details != want {
+		t.Errorf("got %+v, want %+v", got.details, want)
+	}
+}
+
+// statusOf is the upstream's status for the kinds whose names do not say it.
+var statusOf = map[string]string{
+	"truncated": "200", "not-json": "200", "huge": "200", "redirect": "307", "rate-limited": "429", "bad-credentials": "401",
 }
 
 func faultRequest(method, id string) proto.Message {

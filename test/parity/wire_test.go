@@ -48,12 +48,12 @@ func TestRequestsThatDoNotDecode(t *testing.T) {
 		wire   []byte
 		want   verdict
 	}{
-		"no protobuf":         {"Get", []byte{0xff, 0xff, 0xff}, verdict{codes.InvalidArgument, 0, ours, "MALFORMED_BODY", "", nil, ""}},
+		"no protobuf":         {"Get", []byte{0xff, 0xff, 0xff}, verdict{code: codes.InvalidArgument, domain: ours, reason: "MALFORMED_BODY"}},
 		"organization_id":     {"Rotate", field(1, "a\xff"), invalid("organization_id")},
 		"member_id":           {"Get", append(field(1, "fine"), field(2, "\xed\xa0\x80")...), invalid("member_id")},
 		"recovery_code":       {"Recover", field(3, "\xc3("), invalid("recovery_code")},
 		"the name of a claim": {"Recover", claimName, invalid("session_custom_claims.fields.key")},
-		"ends in the middle":  {"Recover", field(3, "code")[:3], verdict{codes.InvalidArgument, 0, ours, "MALFORMED_BODY", "", nil, ""}},
+		"ends in the middle":  {"Recover", field(3, "code")[:3], verdict{code: codes.InvalidArgument, domain: ours, reason: "MALFORMED_BODY"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := d.Dial(t).Invoke(t.Context(), "/"+service+"/"+test.method, test.wire, nil, grpc.ForceCodecV2(rawCodec{}))
