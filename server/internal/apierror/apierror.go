@@ -47,6 +47,16 @@ const (
 	UpstreamAddress     = "UPSTREAM_ADDRESS"       // what answers at the upstream's address does not know the operation
 	RateLimited         = "RATE_LIMITED"           // an upstream 429 that gave no type of its own
 	Internal            = "INTERNAL"               // a defect of this server
+
+	// Who calls, and what they may do. All are said before the request is validated, and tell nothing of organizations
+	// and members.
+	CallerUnknown            = "CALLER_UNKNOWN"             // nothing in the call proves a caller that the policy lists
+	CredentialInvalid        = "CREDENTIAL_INVALID"         //nolint:gosec // a credential was presented and does not hold; this is only the word for it
+	CallerConflict           = "CALLER_CONFLICT"            // the call proves two different callers
+	ForwardedIdentityRefused = "FORWARDED_IDENTITY_REFUSED" // x-forwarded-client-cert from a peer that may not speak for others
+	OperationNotAllowed      = "OPERATION_NOT_ALLOWED"      // the policy does not give the caller this operation
+	OrganizationNotAllowed   = "ORGANIZATION_NOT_ALLOWED"   // the policy does not give the caller this organization
+	OrganizationIDRequired   = "ORGANIZATION_ID_REQUIRED"   // the policy lists ids for the caller, and the call has another handle
 )
 
 // helpURL is the page about an error. Like the module path it is a name in private-use space: it identifies, and
