@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"runtime"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,71 +27,25 @@ func newMemory(t *testing.T, capacity int) *once.Memory {
 	return m
 }
 
-func call(caller, key, request string) once.Call {
-	return once.Call{Caller: caller, Key: key, Request: []byte(request)}
-}
-
-// answer is what Do returned.
-type answer struct {
-	record   string
-	replayed bool
-	err      error
-}
-
-func (a answer) String() string { return fmt.Sprintf("%q, %t, %v", a.record, a.replayed, a.err) }
-
-// do makes a call whose run, if it is called, returns record and keep.
-func do(ctx context.Context, m *once.Memory, c once.Call, record string, keep bool) answer {
-	got, replayed, err := m.Do(ctx, c, func() ([]byte, bool) { return []byte(record), keep })
-	return answer{string(got), replayed, err}
-}
-
-// doBroken makes a call whose run panics, and returns what Do panicked with.
-func doBroken(m *once.Memory, c once.Call, value any) (panicked any) {
-	defer func() { panicked = recover() }()
-	_, _, _ = m.Do(context.Background(), c, func() ([]byte, bool) { panic(value) })
-	return nil
-}
-
-// TestAfterTheFirst is what a call gets when another has ended.
-func TestAfterTheFirst(t *testing.T) {
-	first := call("a", "k", "request")
-	kept := func(m *once.Memory) { do(context.Background(), m, first, "first", true) }
-	freed := func(m *once.Memory) { do(context.Background(), m, first, "first", false) }
-	broken := func(m *once.Memory) { doBroken(m, first, "broken") }
-	for _, tt := range []struct {
-		name  string
-		first func(*once.Memory)
-		call  once.Call
-		after time.Duration
-		want  answer
-	}{
-		{"kept", kept, first, 0, answer{record: "first", replayed: true}},
-		{"kept, at the end of its time", kept, first, ttl - 1, answer{record: "first", replayed: true}},
-		{"kept, after its time", kept, first, ttl, answer{record: "second"}},
-		{"kept, another request", kept, call("a", "k", "other"), 0, answer{err: once.ErrReused}},
-		{"kept, another request, after its time", kept, call("a", "k", "other"), ttl, answer{record: "second"}},
-		{"kept, another key", kept, call("a", "l", "request"), 0, answer{record: "second"}},
-		{"kept, another caller", kept, call("b", "k", "request"), 0, answer{record: "second"}},
-		{"kept, a caller who runs into the key", kept, call("", "ak", "request"), 0, answer{record: "second"}},
-		{"freed", freed, first, 0, answer{record: "second"}},
-		{"freed, another request", freed, call("a", "k", "other"), 0, answer{record: "second"}},
-		{"broken", broken, first, 0, answer{err: once.ErrUnknown}},
-		{"broken, at the end of its time", broken, first, ttl - 1, answer{err: once.ErrUnknown}},
-		{"broken, after its time", broken, first, ttl, answer{record: "second"}},
-		{"broken, another request", broken, call("a", "k", "other"), 0, answer{err: once.ErrReused}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := newMemory(t, 10)
-				tt.first(m)
-				time.Sleep(tt.after)
-				if got := do(t.Context(), m, tt.call, "second", true); got != tt.want {
-					t.Errorf("got %v, want %v", got, tt.want)
-				}
+// TestMemory holds the store to what every store promises.
+func TestMemory(t *testing.T) {
+	t.Run("after the first", func(t *testing.T) {
+		for _, tt := range afterTheFirst {
+			t.Run(tt.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					m := newMemory(t, 10)
+					tt.first(m)
+					time.Sleep(map[moment]time.Duration{atOnce: 0, inTime: ttl - 1, expired: ttl}[tt.after])
+					if got := do(t.Context(), m, tt.call, "second", true); got != tt.want {
+						t.Errorf("got %v, want %v", got, tt.want)
+					}
+				})
 			})
-		})
-	}
+		}
+	})
+	t.Run("a record is its reader's own", func(t *testing.T) { testARecordIsItsReadersOwn(t, newMemory(t, 10)) })
+	t.Run("panics", func(t *testing.T) { testPanics(t, newMemory(t, 10)) })
+	t.Run("many at once", func(t *testing.T) { testManyAtOnce(t, 200, newMemory(t, racedKeys)) })
 }
 
 func TestTheTimeBeginsAtTheEndOfTheRun(t *testing.T) {
@@ -114,19 +64,6 @@ func TestTheTimeBeginsAtTheEndOfTheRun(t *testing.T) {
 			t.Errorf("got %v, want %v", got, want)
 		}
 	})
-}
-
-// TestARecordIsItsReadersOwn: who changes the bytes that he got changes nothing for others.
-func TestARecordIsItsReadersOwn(t *testing.T) {
-	m := newMemory(t, 10)
-	c := call("a", "k", "request")
-	for range 3 {
-		record, _, err := m.Do(t.Context(), c, func() ([]byte, bool) { return []byte("first"), true })
-		if err != nil || string(record) != "first" {
-			t.Fatalf("got %q, %v", record, err)
-		}
-		clear(record)
-	}
 }
 
 func TestAWaiterGivesUp(t *testing.T) {
@@ -183,27 +120,6 @@ func TestAWaiterIsNotTooLate(t *testing.T) {
 	})
 }
 
-func TestPanics(t *testing.T) {
-	m := newMemory(t, 10)
-	if got := doBroken(m, call("a", "k", "request"), "broken"); got != "broken" {
-		t.Errorf("Do panicked with %v, want what run panicked with", got)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _, _ = m.Do(context.Background(), call("a", "l", "request"), func() ([]byte, bool) {
-			runtime.Goexit()
-			return nil, false
-		})
-	}()
-	<-ended
-	for _, key := range []string{"k", "l"} {
-		if got, want := do(t.Context(), m, call("a", key, "request"), "second", true), (answer{err: once.ErrUnknown}); got != want {
-			t.Errorf("%s: got %v, want %v", key, got, want)
-		}
-	}
-}
-
 func TestCapacity(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const capacity = 20
@@ -246,53 +162,4 @@ func TestCapacity(t *testing.T) {
 		}
 		want(2, answer{err: once.ErrFull})
 	})
-}
-
-// TestManyAtOnce lets goroutines race for few keys. Each run counts itself.
-func TestManyAtOnce(t *testing.T) {
-	const (
-		keys       = 5
-		goroutines = 16
-		rounds     = 200
-	)
-	m := newMemory(t, keys)
-	var running, kept, runs [keys]atomic.Int64
-	var records [keys]sync.Map
-	var wg sync.WaitGroup
-	for range goroutines {
-		wg.Go(func() {
-			for range rounds {
-				k := rand.IntN(keys)
-				record, _, err := m.Do(context.Background(), call("a", fmt.Sprint(k), "request"), func() ([]byte, bool) {
-					if running[k].Add(1) != 1 {
-						t.Errorf("key %d: two runs at a time", k)
-					}
-					defer running[k].Add(-1)
-					n := runs[k].Add(1)
-					runtime.Gosched()
-					if rand.IntN(20) != 0 {
-						return nil, false
-					}
-					if kept[k].Add(1) != 1 {
-						t.Errorf("key %d: two runs were kept", k)
-					}
-					return fmt.Append(nil, n), true
-				})
-				if err != nil {
-					t.Errorf("key %d: %v", k, err)
-				}
-				if record != nil {
-					records[k].Store(string(record), true)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	for k := range keys {
-		n := 0
-		records[k].Range(func(any, any) bool { n++; return true })
-		if kept[k].Load() != 1 || n != 1 {
-			t.Errorf("key %d: %d runs kept and %d records given, want one of each", k, kept[k].Load(), n)
-		}
-	}
 }

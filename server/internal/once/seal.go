@@ -33,6 +33,25 @@ func newSealer(secret []byte) (sealer, error) {
 	return sealer{secret: bytes.Clone(secret)}, nil
 }
 
+// ring is the sealers of several secrets: the first is for new records, and what any of them made is known. While the
+// replicas go from one secret to the next, some have it first and the others second, and they find the same records.
+type ring []sealer
+
+func newRing(secrets [][]byte) (ring, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("once: the store has no secret")
+	}
+	var r ring
+	for _, secret := range secrets {
+		s, err := newSealer(secret)
+		if err != nil {
+			return nil, err
+		}
+		r = append(r, s)
+	}
+	return r, nil
+}
+
 // name is what the record of a call is found by.
 func (s sealer) name(c Call) digest {
 	return s.digest(forName, []byte(c.Caller), []byte(c.Key))
