@@ -316,6 +316,42 @@ func TestRedisDoesNotAnswer(t *testing.T) {
 	}
 }
 
+// TestRedisIsSlow: a claim whose lease may be over before the run is gives no run, and is released.
+func TestRedisIsSlow(t *testing.T) {
+	server := daemon.StartRedis(t)
+	slow := serve(t, func(conn net.Conn) {
+		upstream, err := net.Dial("unix", strings.TrimPrefix(server.URL(), "unix://"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = upstream.Close() }()
+		go func() {
+			_, _ = io.Copy(upstream, conn)
+			_ = upstream.Close()
+		}()
+		b := make([]byte, 100_000)
+		for {
+			n, err := upstream.Read(b)
+			if err != nil {
+				return
+			}
+			time.Sleep(100 * time.Millisecond)
+			_, _ = conn.Write(b[:n])
+		}
+	})
+	one, two := newRedis(t, "redis://"+slow, shortLease), newRedis(t, server.URL(), shortLease)
+	if got := never(t, one, first); !errors.Is(got.err, once.ErrDown) {
+		t.Errorf("got %v, want ErrDown", got)
+	}
+	if err := one.Close(); err != nil { // waits for the release
+		t.Error(err)
+	}
+	if got, want := do(t.Context(), two, first, "second", true), (answer{record: "second"}); got != want {
+		t.Errorf("after it: got %v, want %v", got, want)
+	}
+}
+
 // TestRedisAnswersAreNotHeldBack: a run ends while Redis does not answer, and Close waits until it is settled.
 func TestRedisAnswersAreNotHeldBack(t *testing.T) {
 	server := daemon.StartRedis(t)
