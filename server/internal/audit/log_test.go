@@ -200,8 +200,10 @@ func TestRotation(t *testing.T) {
 			}
 			exists := func() bool { _, err := os.Stat(path); return err == nil }
 			if tt.reopen {
+				old := l.target.file.Load()
 				l.Reopen()
 				eventually(t, "a new file", exists)
+				eventually(t, "the end of the old file", func() bool { _, err := old.Stat(); return errors.Is(err, os.ErrClosed) })
 				l.Write(line("new"))
 				closed(t, l)
 				wantLines(t, read(t, path+".1"), "old")

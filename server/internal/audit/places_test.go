@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"sync"
@@ -166,7 +167,11 @@ func TestStall(t *testing.T) {
 		if err := l.Ready(); err != nil {
 			t.Errorf("not ready after the write has returned: %v", err)
 		}
-		// The next write has all of its time again.
+		// A watchdog that comes too late finds nothing that it could bark at, and the next write has all of its time.
+		l.stalled()
+		if err := l.Ready(); err != nil {
+			t.Errorf("not ready with nothing to write: %v", err)
+		}
 		l.Write(line("1"))
 		time.Sleep(stall - time.Nanosecond)
 		synctest.Wait()
@@ -226,6 +231,44 @@ func TestCloseDrains(t *testing.T) {
 		}
 		wantLines(t, w.content, "0", "1")
 	})
+}
+
+// erratic is a writer that takes some of what it is given, most of the time.
+type erratic struct {
+	random  *rand.Rand
+	content []byte
+}
+
+func (e *erratic) Write(p []byte) (int, error) {
+	n := len(p)
+	var err error
+	if e.random.IntN(3) > 0 {
+		n, err = e.random.IntN(n+1), errFaulty
+	}
+	e.content = append(e.content, p[:n]...)
+	return n, err
+}
+
+// TestErraticWriter holds that the lines are whole and in order whatever writes come to.
+func TestErraticWriter(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &erratic{random: rand.New(rand.NewPCG(seed, 0))}
+			l, err := Open(Stdout, w, Options{Places: 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := names("line ", 100)
+			for i, id := range want {
+				l.Write(line(id))
+				if i%7 == 0 {
+					time.Sleep(firstRetry)
+				}
+			}
+			closed(t, l)
+			wantLines(t, w.content, want...)
+		})
+	}
 }
 
 // counting counts writes.
