@@ -24,7 +24,7 @@ test:
 
 ## soak: the model test for TIME
 soak:
-	$(GO) test ./test/model -run 'TestModel$$' -timeout 0 -model.time=$(TIME)
+	$(GO) test ./test/model -run '^TestModel' -timeout 0 -model.time=$(TIME)
 
 ## fuzz: every fuzz target for TIME each
 fuzz:

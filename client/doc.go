@@ -11,7 +11,7 @@
 //
 // [WithKeyedRetries] is the exception, for whoever asks for it: Recover and Rotate then carry an idempotency key, and the
 // Client sends a call that broke on the way again under its key, of which the service makes one effect. That holds
-// only while all attempts reach the same store of keys, which in this version is the memory of one server process.
+// only while all attempts reach the same store of keys: one server process, or servers that share a store.
 //
 // The way out of an unknown outcome is Get. After Recover, [Client.ResolveRecover] asks it whether the code is still
 // active: if not, its session is lost, and another code is needed. After Rotate, Get returns whichever set is valid now.

@@ -76,10 +76,10 @@ func WithTimeout(d time.Duration) Option {
 // key, at most twice and within its deadline. The service makes a keyed call once and answers the later attempts with
 // what the first one came to, so that a broken connection no longer costs a session.
 //
-// It is off by default because it is safe only while every attempt of a call reaches the same store of keys. The service
-// of this version keeps them in its memory: there must be one server process, and one that crashes between two
-// attempts has forgotten the first. Behind a balancer with several such processes, or round robin over their
-// addresses, the second attempt can be a second Recover or Rotate.
+// It is off by default because it is safe only while every attempt of a call reaches the same store of keys. One server
+// process has its own in memory, and one that crashes between two attempts has forgotten the first. Several servers
+// share one only if they were told to (--once-redis-url): otherwise the second attempt can be a second Recover or
+// Rotate behind a balancer or with round robin.
 //
 // A call is sent again if it was NotSent, or if it broke on the way so that its outcome is Unknown; never if it was
 // refused, nor after OUTCOME_UNKNOWN or ANSWER_LOST, which the service would only repeat. The pause between the attempts

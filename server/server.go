@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +26,6 @@ import (
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
 	"recoverycodes.internal/server/internal/interceptor"
-	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/recoverycodes"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
@@ -41,6 +39,7 @@ const slack = 2 * time.Second
 type server struct {
 	log      *zap.Logger
 	upstream *stytch.Client
+	store    store
 	calls    interceptor.InFlight
 	health   *health.Server
 	ready    atomic.Bool
@@ -52,21 +51,25 @@ type server struct {
 }
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
-func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*server, error) {
+func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (_ *server, err error) {
 	s := &server{log: logger, health: health.NewServer()}
+	defer func() {
+		if err != nil && s.store != nil {
+			err = errors.Join(err, s.store.Close())
+		}
+	}()
 	client, err := stytch.New(upstream)
 	if err != nil {
 		return nil, err
 	}
 	s.upstream = client
 	observer := telemetry.NewObserver(logger)
-	// The secret lives as long as the store, and nobody else has it.
-	store, err := once.NewMemory([]byte(rand.Text()+rand.Text()), cfg.KeyTTL, cfg.MaxKeys)
-	if err != nil {
+	limit := cfg.UpstreamTimeout + slack
+	if s.store, err = openStore(cfg, limit, logger); err != nil {
 		return nil, err
 	}
 	service, err := recoverycodes.New(client, recoverycodes.Options{
-		Once:      store,
+		Once:      s.store,
 		LeastTime: cfg.LeastTime, InFlight: cfg.MaxInFlight, BreakerFailures: cfg.BreakerFailures,
 		OnDrift: func(method string, drift []transcode.Drift) {
 			for _, d := range drift {
@@ -78,7 +81,6 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (*serv
 		return nil, err
 	}
 
-	limit := cfg.UpstreamTimeout + slack
 	chain := interceptor.Unary(&s.calls, observer, limit)
 	s.grpc = grpc.NewServer(
 		grpc.ChainUnaryInterceptor(chain...),
@@ -222,6 +224,9 @@ func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
 	s.grpc.Stop()
 	<-gone
 	s.upstream.Close()
+	if err := s.store.Close(); err != nil {
+		s.log.Warn("the store of idempotency keys was not closed in order", zap.Error(err))
+	}
 	within(ctx, time.Second, func(ctx context.Context) {
 		if s.admin.Shutdown(ctx) != nil {
 			_ = s.admin.Close()

@@ -33,6 +33,7 @@ func TestCheckFindsViolations(t *testing.T) {
 		nothingLeft = told{op: recovery, verdict: notSent}
 		rotateLost  = told{op: rotate, verdict: lost}
 		rotateMaybe = told{op: rotate, verdict: unknown}
+		shakenTwice = told{op: rotate, verdict: done, shaken: true, attempts: 2, answer: answer{RecoveryCodes: minted}}
 		walkedAway  = told{op: rotate, verdict: gone, hurried: true}
 	)
 	replay := func(t told) told { t.replayed = true; return t }
@@ -54,6 +55,11 @@ func TestCheckFindsViolations(t *testing.T) {
 		{"another request under the key", "k", recovered, history(recoverDone, told{op: rotate, verdict: refused, reason: keyReused}), ""},
 		{"unknown to one in a hurry alone", "k", rotated, history(told{op: rotate, verdict: unknown, hurried: true}, rotateDone), ""},
 
+		{"a server that died before the answer began", "", twice, history(shakenTwice), ""},
+		{"a server that died, with a key", "k", rotated, history(told{op: rotate, verdict: gone, shaken: true}, replay(rotateDone)), ""},
+
+		{"a server that died, and a key with two effects", "k", twice, history(shakenTwice), "2 effects for one key"},
+		{"sent again after the answer had begun", "", twice, history(told{op: rotate, verdict: unknown, begunAgain: true}), "after its answer had begun"},
 		{"two effects for one key", "k", twice, history(rotateDone, replay(rotateDone)), "2 effects for one key"},
 		{"two effects of different methods for one key", "k",
 			record{Effects: daemon.Counts{Recover: 1, Rotate: 1}, Codes: minted}, history(recoverDone, rotateMaybe), "2 effects for one key"},
@@ -98,7 +104,7 @@ func TestServersWithoutACommonStoreAreFound(t *testing.T) {
 			p = append(p, g)
 		}
 	}
-	found := run(t, p, 2, map[verdict]int{})
+	found := run(t, p, map[verdict]int{}, func(sandbox *daemon.Sandbox) *fleet { return newFleet(t, sandbox, 2) }, nil)
 	if !slices.ContainsFunc(found, func(s string) bool { return strings.Contains(s, " effects for one key") }) {
 		t.Errorf("found only %q", found)
 	}

@@ -9,11 +9,13 @@
 package model
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -23,8 +25,6 @@ import (
 var (
 	length = flag.Duration("model.time", 5*time.Second, "how long to begin new runs")
 	seed   = flag.Uint64("model.seed", 0, "play this seed alone, again and again; 0 draws one for each run")
-	// Keys are kept in each server's memory: with more servers than one a key has more effects than one.
-	number = flag.Int("model.servers", 1, "how many servers stand before the sandbox")
 )
 
 func TestMain(m *testing.M) {
@@ -32,8 +32,33 @@ func TestMain(m *testing.M) {
 	daemon.Remove()
 }
 
-// TestModel plays plans until the time is up, and wants every outcome to have been reached.
+// TestModel plays plans to one server, which keeps keys in its memory.
 func TestModel(t *testing.T) {
+	play(t, func(t *testing.T, seed uint64, counts map[verdict]int) []string {
+		return run(t, newPlan(seed, groups), counts, func(sandbox *daemon.Sandbox) *fleet { return newFleet(t, sandbox, 1) }, nil)
+	})
+}
+
+// TestModelOfReplicas plays plans to two servers that share a store and are killed and replaced all the time. Then it
+// searches the store.
+func TestModelOfReplicas(t *testing.T) {
+	redis := daemon.StartRedis(t)
+	play(t, func(t *testing.T, seed uint64, counts map[verdict]int) []string {
+		p := newPlan(seed, groups)
+		wrong := run(t, p, counts,
+			func(sandbox *daemon.Sandbox) *fleet { return newFleet(t, sandbox, 2, replicas(t, redis)...) },
+			func(f *fleet, played <-chan struct{}) {
+				if f.die(seed, played) == 0 {
+					t.Error("no server died")
+				}
+			})
+		return append(wrong, p.search(redis.Dump(t))...)
+	})
+}
+
+// play runs random seeds until the time is up, and wants every outcome to have been reached.
+func play(t *testing.T, run func(*testing.T, uint64, map[verdict]int) []string) {
+	t.Helper()
 	counts := map[verdict]int{}
 	end := time.Now().Add(*length)
 	for runs := 1; ; runs++ {
@@ -42,11 +67,11 @@ func TestModel(t *testing.T) {
 			this = 1 + rand.Uint64N(1<<32)
 		}
 		t.Run(fmt.Sprint("seed=", this), func(t *testing.T) {
-			for _, wrong := range run(t, newPlan(this, groups), *number, counts) {
+			for _, wrong := range run(t, this, counts) {
 				t.Error(wrong)
 			}
 			if t.Failed() {
-				t.Logf("to play it again: go test ./test/model -run TestModel -model.seed=%d", this)
+				t.Logf("to play it again: go test ./test/model -run '%s' -model.seed=%d", strings.SplitN(t.Name(), "/", 2)[0], this)
 			}
 		})
 		if t.Failed() || time.Now().After(end) {
@@ -64,24 +89,32 @@ func TestModel(t *testing.T) {
 // replayed is counted beside the verdicts: an answer with any of them that was given before.
 const replayed verdict = "replayed"
 
-// run plays a plan to a sandbox and servers of its own and returns what is wrong, group by group.
-func run(t *testing.T, p plan, number int, counts map[verdict]int) []string {
+// unprotected is counted beside them too: effects that a call without a key had once more, because it was sent again
+// before its answer had begun. No server can help that.
+const unprotected verdict = "unprotected"
+
+// run plays a plan to a sandbox of its own and to the servers that start makes, while disturb, if there is one, has its
+// way with them. It returns what is wrong, group by group.
+func run(t *testing.T, p plan, counts map[verdict]int, start func(*daemon.Sandbox) *fleet, disturb func(*fleet, <-chan struct{})) []string {
 	t.Helper()
 	sandbox := daemon.StartSandbox(t, false)
-	servers := make([]*server, number)
-	for i := range servers {
-		servers[i] = newServer(t, sandbox)
+	f := start(sandbox)
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		p.play(t.Context(), f)
+	}()
+	if disturb != nil {
+		disturb(f, played)
 	}
-	p.play(t.Context(), servers)
-	for _, s := range servers {
-		s.stop(t) // so that what callers did not wait for is over
-	}
-	before, err := records(t.Context(), sandbox)
+	<-played
+	f.stop() // so that what callers did not wait for is over
+	before, err := settled(t.Context(), sandbox)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var wrong []string
-	fresh := newServer(t, sandbox)
+	fresh := f.newServer()
 	for _, g := range p {
 		r, known := before[g.member]
 		if !known { // no call about the member has arrived
@@ -94,6 +127,7 @@ func run(t *testing.T, p plan, number int, counts map[verdict]int) []string {
 		for _, violation := range found {
 			wrong = append(wrong, fmt.Sprintf("%s\n%v", violation, g))
 		}
+		counts[unprotected] += g.unprotected
 		for _, told := range g.history {
 			counts[told.verdict]++
 			if told.replayed {
@@ -115,7 +149,7 @@ func run(t *testing.T, p plan, number int, counts map[verdict]int) []string {
 
 // resolve takes the way out of an unknown outcome: Get has to tell what happened.
 func (g *group) resolve(ctx context.Context, s *server, r record) []string {
-	told := s.ask(ctx, grpcDoor, get, g.member, "")
+	told := askGRPC(ctx, s.plain, get, g.member, "")
 	taken := r.Effects.Recover+r.Effects.Rotate > 0
 	switch {
 	case told.verdict != done:
@@ -126,4 +160,35 @@ func (g *group) resolve(ctx context.Context, s *server, r record) []string {
 		return []string{"Get does not show that the code was taken, or shows it of one that was not"}
 	}
 	return nil
+}
+
+// search looks for what callers sent and got in what the store holds.
+func (p plan) search(dump []byte) []string {
+	var wrong []string
+	searched := 0
+	look := func(what, text string) {
+		if text == "" {
+			return
+		}
+		searched++
+		if bytes.Contains(dump, []byte(text)) {
+			wrong = append(wrong, "the store shows "+what)
+		}
+	}
+	look("a recovery code", code)
+	look("an organization", organization)
+	for _, g := range p {
+		look("a key", g.key)
+		look("a member", g.member)
+		for _, t := range g.history {
+			look("a session token", t.answer.SessionToken)
+			for _, code := range t.answer.RecoveryCodes {
+				look("a code that was minted", code)
+			}
+		}
+	}
+	if searched < 100 || len(dump) < 1000 {
+		wrong = append(wrong, fmt.Sprintf("only %d texts were looked for in %d bytes", searched, len(dump)))
+	}
+	return wrong
 }

@@ -36,7 +36,8 @@ type group struct {
 	key     string // "" for none
 	callers []caller
 
-	history []told // written while the group is played
+	history     []told // written while the group is played
+	unprotected int    // effects that a call had once more because a server died before its answer began
 }
 
 // A caller makes one call and, while it fails in a way that allows it, makes it again.

@@ -9,14 +9,12 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"syscall"
-	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -34,58 +32,23 @@ const (
 const atOnce = 16
 
 // repeatEverything is the worst service config: all codes but OK, by number, and as often as gRPC allows.
-const repeatEverything = `{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.005s",
+const repeatEverything = `{"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.005s",
 	"maxBackoff": "0.005s", "backoffMultiplier": 1, "retryableStatusCodes": [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]}}]}`
 
-// server is a server as its callers see it.
-type server struct {
-	daemon           *daemon.Daemon
-	plain, repeating recoverycodesv1.RecoveryCodesServiceClient
-	rest             *http.Client
-}
-
-func newServer(t *testing.T, sandbox *daemon.Sandbox) *server {
-	t.Helper()
-	d := daemon.Start(t, sandbox.Env, "--insecure-allow-any-caller", "--upstream-timeout=2s", "--upstream-header-timeout=2s",
-		"--upstream-breaker-failures=0", "--upstream-least-time=1ms", fmt.Sprint("--upstream-max-in-flight=", slots))
-	conn, err := grpc.NewClient(d.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultServiceConfig(repeatEverything))
-	if err != nil {
-		t.Fatal(err)
-	}
-	transport := &http.Transport{MaxIdleConnsPerHost: crowd}
-	t.Cleanup(func() {
-		_ = conn.Close()
-		transport.CloseIdleConnections()
-	})
-	return &server{
-		daemon: d, plain: recoverycodesv1.NewRecoveryCodesServiceClient(d.Dial(t)),
-		repeating: recoverycodesv1.NewRecoveryCodesServiceClient(conn), rest: &http.Client{Transport: transport},
-	}
-}
-
-// stop ends a server as an operator does. It returns when everything that it has sent is over.
-func (s *server) stop(t *testing.T) {
-	t.Helper()
-	s.daemon.Signal(t, syscall.SIGTERM)
-	if code := s.daemon.Wait(t); code != 0 {
-		t.Errorf("a server ended with %d:\n%s", code, s.daemon.Log())
-	}
-}
-
 // play makes the calls of the plan and returns when every caller has been told something or has gone away.
-func (p plan) play(ctx context.Context, servers []*server) {
+func (p plan) play(ctx context.Context, f *fleet) {
 	var playing errgroup.Group
 	playing.SetLimit(atOnce)
 	for _, g := range p {
 		playing.Go(func() error {
-			g.play(ctx, servers)
+			g.play(ctx, f)
 			return nil
 		})
 	}
 	_ = playing.Wait() // none returns an error
 }
 
-func (g *group) play(ctx context.Context, servers []*server) {
+func (g *group) play(ctx context.Context, f *fleet) {
 	var (
 		mu      sync.Mutex
 		callers sync.WaitGroup
@@ -94,7 +57,7 @@ func (g *group) play(ctx context.Context, servers []*server) {
 		callers.Go(func() {
 			for _, t := range c.tries {
 				time.Sleep(t.pause)
-				told := servers[t.server%len(servers)].try(ctx, g, &c, &t)
+				told := f.try(ctx, g, &c, &t)
 				mu.Lock()
 				g.history = append(g.history, told)
 				mu.Unlock()
@@ -108,7 +71,7 @@ func (g *group) play(ctx context.Context, servers []*server) {
 }
 
 // try makes one call.
-func (s *server) try(ctx context.Context, g *group, c *caller, t *try) told {
+func (f *fleet) try(ctx context.Context, g *group, c *caller, t *try) told {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if t.patience > 0 && t.deadline {
@@ -117,21 +80,21 @@ func (s *server) try(ctx context.Context, g *group, c *caller, t *try) told {
 	} else if t.patience > 0 {
 		defer time.AfterFunc(t.patience, cancel).Stop()
 	}
-	begun := time.Now()
-	told := s.ask(ctx, c.door, c.op, g.member, g.key)
-	told.op, told.hurried, told.begun, told.ended = c.op, t.patience > 0, begun, time.Now()
-	return told
-}
-
-func (s *server) ask(ctx context.Context, door door, op operation, member, key string) told {
-	switch door {
+	s, deaths, begun := f.at(t.server), f.deaths.Load(), time.Now()
+	var told told
+	switch c.door {
 	case rest:
-		return s.askREST(ctx, op, member, key)
+		told = s.askREST(ctx, f.rest, c.op, g.member, g.key)
 	case repeating:
-		return askGRPC(ctx, s.repeating, op, member, key)
+		var seen attempts
+		told = askGRPC(context.WithValue(ctx, attemptsKey{}, &seen), f.repeating, c.op, g.member, g.key)
+		told.attempts, told.begunAgain = seen.n, seen.begunAgain
 	default:
-		return askGRPC(ctx, s.plain, op, member, key)
+		told = askGRPC(ctx, s.plain, c.op, g.member, g.key)
 	}
+	told.op, told.hurried, told.begun, told.ended = c.op, t.patience > 0, begun, time.Now()
+	told.shaken = s.dead.Load() || deaths%2 == 1 || f.deaths.Load() != deaths
+	return told
 }
 
 // answer is what the answers of the three operations have of interest here.
@@ -179,7 +142,7 @@ func askGRPC(ctx context.Context, client recoverycodesv1.RecoveryCodesServiceCli
 	return t
 }
 
-func (s *server) askREST(ctx context.Context, op operation, member, key string) told {
+func (s *server) askREST(ctx context.Context, client *http.Client, op operation, member, key string) told {
 	verb, path := http.MethodPost, strings.ToLower(string(op))
 	body := map[string]string{"organization_id": organization, "member_id": member}
 	switch op {
@@ -201,7 +164,7 @@ func (s *server) askREST(ctx context.Context, op operation, member, key string) 
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}
-	resp, err := s.rest.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return told{verdict: gone, text: err.Error()}
 	}
@@ -231,6 +194,21 @@ func restTold(resp *http.Response, a answer, errorType string, err error) told {
 type record struct {
 	Effects daemon.Counts `json:"effects"`
 	Codes   []string      `json:"recovery_codes"`
+}
+
+// settled reads the records when nothing is on its way to the sandbox any more: a server that was killed may have left
+// requests behind.
+func settled(ctx context.Context, sandbox *daemon.Sandbox) (map[string]record, error) {
+	before, err := records(ctx, sandbox)
+	for err == nil {
+		time.Sleep(200 * time.Millisecond)
+		var after map[string]record
+		if after, err = records(ctx, sandbox); err == nil && cmp.Equal(before, after) {
+			return after, nil
+		}
+		before = after
+	}
+	return nil, err
 }
 
 // records reads what the sandbox has done about every member.

@@ -36,9 +36,12 @@ type Serve struct {
 	KeyTTL                                         time.Duration
 	MaxKeys                                        int
 
+	OnceRedisURL string   // empty for a store in memory
+	StoreSecrets [][]byte // the current one first; empty when there is no file of them
+
 	LogLevel, LogFormat string
 
-	secretFile, baseURL, caFile string
+	secretFile, baseURL, caFile, storeSecretFile string
 }
 
 // settings binds every setting of serve to its field.
@@ -77,6 +80,10 @@ func (c *Serve) settings() []Setting {
 		duration(&c.KeyTTL, "idempotency-ttl", "10m", "How long the answer to an idempotency key is kept."),
 		number(&c.MaxKeys, 1, "idempotency-max-keys", "10000",
 			"Idempotency keys kept at once, each with its answer of some kilobytes; a call with one more is refused before anything is sent."),
+		text(&c.OnceRedisURL, "once-redis-url", "", "A Redis that keeps idempotency keys for all replicas, such as rediss://host:6379/0, instead of "+
+			"this process's memory. A URL with a password belongs into the environment variable."),
+		text(&c.storeSecretFile, "store-secret-file", "", "A file of the secret under which shared stores are sealed, the same for all replicas; "+
+			"further lines are earlier secrets that still open what they sealed."),
 		duration(&c.DrainTimeout, "drain-timeout", "10s",
 			"For open calls and connections to end when stopping. Calls that were sent are waited for longer, up to the upstream "+
 				"timeout and 2 s, before connections are cut."),
@@ -97,6 +104,7 @@ func ParseServe(args []string, getenv func(string) string) (*Serve, error) {
 		errs = append(errs, errors.New("--upstream-least-time: must be less than --upstream-timeout, or every call is refused"))
 	}
 	errs = append(errs, c.upstream()...)
+	errs = append(errs, c.stores()...)
 	return c, errors.Join(errs...)
 }
 
@@ -140,6 +148,20 @@ func (c *Serve) upstream() (errs []error) {
 	if !c.AllowAnyCaller {
 		errs = append(errs, errors.New("--insecure-allow-any-caller: is required to serve a real project, "+
 			"because this version cannot tell callers apart: whoever reaches its ports can take over accounts"))
+	}
+	return errs
+}
+
+// stores checks what replicas share.
+func (c *Serve) stores() (errs []error) {
+	if c.storeSecretFile != "" {
+		secrets, err := readSecrets(c.storeSecretFile)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--store-secret-file: %w", err))
+		}
+		c.StoreSecrets = secrets
+	} else if c.OnceRedisURL != "" {
+		errs = append(errs, errors.New("--store-secret-file: is required with --once-redis-url, whose Redis must not be able to read what it keeps"))
 	}
 	return errs
 }

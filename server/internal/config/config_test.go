@@ -134,6 +134,7 @@ var readable = map[string]struct {
 	"upstream-connect-timeout":  {"1s", "2s", func(c *config.Serve) string { return c.ConnectTimeout.String() }},
 	"idempotency-ttl":           {"1h", "2h", func(c *config.Serve) string { return strings.TrimSuffix(c.KeyTTL.String(), "0m0s") }},
 	"idempotency-max-keys":      {"9", "11", func(c *config.Serve) string { return strconv.Itoa(c.MaxKeys) }},
+	"once-redis-url":            {"redis://a:1", "rediss://b:2/3", func(c *config.Serve) string { return c.OnceRedisURL }},
 	"upstream-least-time":       {"5ms", "6ms", func(c *config.Serve) string { return c.LeastTime.String() }},
 	"upstream-max-in-flight":    {"1", "7", func(c *config.Serve) string { return strconv.Itoa(c.MaxInFlight) }},
 	"upstream-breaker-failures": {"0", "8", func(c *config.Serve) string { return strconv.Itoa(c.BreakerFailures) }},
@@ -151,7 +152,7 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 			continue
 		}
 		t.Run(s.Flag, func(t *testing.T) {
-			e := realProject.with(env{s.Env: row.byEnv})
+			e := realProject.with(env{s.Env: row.byEnv, "RECOVERYCODES_STORE_SECRET_FILE": file(t, strings.Repeat("s", 32))})
 			if got := row.get(serve(t, e)); got != row.byEnv {
 				t.Errorf("the environment gave %q, want %q", got, row.byEnv)
 			}
@@ -172,7 +173,7 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 
 // TestEverySettingIsTested makes whoever adds a setting say here how it is read.
 func TestEverySettingIsTested(t *testing.T) {
-	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file", "stytch-ca-file", "sandbox-seed"}
+	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file", "stytch-ca-file", "sandbox-seed", "store-secret-file"}
 	for _, s := range config.ServeSettings() {
 		if _, ok := readable[s.Flag]; !ok && !slices.Contains(elsewhere, s.Flag) {
 			t.Errorf("no test reads the value of %s", s.Name())

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/x509"
 	"errors"
 	"flag"
@@ -215,6 +216,35 @@ func readSecret(path string) (string, error) {
 		return "", errors.New("is empty")
 	}
 	return secret, nil
+}
+
+// minStoreSecret is how long a secret of the stores has to be at least: 32 characters, of which 32 random bytes in base64
+// or hexadecimal have more.
+const minStoreSecret = 32
+
+// readSecrets reads a file of secrets, one a line.
+func readSecrets(path string) ([][]byte, error) {
+	content, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var secrets [][]byte
+	for i, line := range bytes.Split(content, []byte("\n")) {
+		line = bytes.TrimSuffix(line, []byte("\r"))
+		switch {
+		case len(line) == 0:
+			continue
+		case len(line) < minStoreSecret:
+			return nil, fmt.Errorf("line %d: want a secret of at least %d characters", i+1, minStoreSecret)
+		case slices.ContainsFunc(secrets, func(other []byte) bool { return bytes.Equal(other, line) }):
+			return nil, fmt.Errorf("line %d: stands there twice", i+1)
+		}
+		secrets = append(secrets, line)
+	}
+	if len(secrets) == 0 {
+		return nil, errors.New("is empty")
+	}
+	return secrets, nil
 }
 
 // seedFile is read when it is set; what it says is the sandbox's to judge.

@@ -17,6 +17,12 @@ import (
 	"recoverycodes.internal/server/internal/stytch"
 )
 
+// Once is a store of what keyed calls came to: once.Memory, or once.Redis where replicas share one. Its contract is that
+// of once.Memory.Do.
+type Once interface {
+	Do(ctx context.Context, c once.Call, run func() (record []byte, keep bool)) (record []byte, replayed bool, err error)
+}
+
 const maxKey = 255
 
 // key returns the idempotency key of a call, "" when it has none. It is never sent upstream.
@@ -90,6 +96,8 @@ func keyError(op *operation, err error) *apierror.Error {
 		return e
 	case errors.Is(err, once.ErrFull):
 		return NotSent("there is no place for another idempotency key; nothing was sent")
+	case errors.Is(err, once.ErrDown):
+		return NotSent("the store of idempotency keys cannot be asked; nothing was sent")
 	default: // the call that has the key is under way, or ended without a record
 		return &apierror.Error{
 			Code: codes.Unknown, Reason: apierror.OutcomeUnknown, NeverRetry: true, Help: op.help,

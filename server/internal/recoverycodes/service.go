@@ -18,7 +18,6 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
-	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/transcode"
 )
@@ -57,7 +56,7 @@ type Options struct {
 	BreakerFailures int
 
 	// Once keeps what calls with an idempotency key came to.
-	Once *once.Memory
+	Once Once
 
 	// OnDrift is told where an answer departs from the contract; it must not block. It may be nil.
 	OnDrift func(method string, drift []transcode.Drift)
