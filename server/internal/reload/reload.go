@@ -44,7 +44,9 @@ type Watcher struct {
 // tried again at every look, and told to failed once for each state that is different. The functions are never called
 // at the same time. They must not keep the contents of secret files in their errors; errors of this package name a
 // path and no content.
-func New(every time.Duration, paths []string, apply func(contents [][]byte) error, failed func(error)) (*Watcher, error) {
+func New(
+	every time.Duration, paths []string, apply func(contents [][]byte) error, failed func(error),
+) (*Watcher, error) {
 	if every <= 0 || len(paths) == 0 {
 		return nil, errors.New("reload: needs an interval and a path")
 	}
@@ -118,7 +120,7 @@ func (w *Watcher) look() (unsettled bool) {
 func (w *Watcher) read() (contents [][]byte, state [sha256.Size]byte, err error) {
 	whole := sha256.New()
 	for _, path := range w.paths {
-		content, err := readFile(path)
+		content, err := Read(path)
 		if err != nil {
 			return nil, sha256.Sum256([]byte("error: " + err.Error())), err
 		}
@@ -129,7 +131,8 @@ func (w *Watcher) read() (contents [][]byte, state [sha256.Size]byte, err error)
 	return contents, [sha256.Size]byte(whole.Sum(nil)), nil
 }
 
-func readFile(path string) ([]byte, error) {
+// Read reads one file, bounded, with the errors that New has.
+func Read(path string) ([]byte, error) {
 	// A pipe would block when it is opened, and could not be read twice.
 	if info, err := os.Stat(path); err != nil {
 		return nil, err
