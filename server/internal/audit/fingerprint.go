@@ -11,9 +11,9 @@ import (
 // fingerprintSize is how many bytes of the HMAC are shown. Nobody finds two codes with the same sixteen.
 const fingerprintSize = 16
 
-// Fingerprinter makes fingerprints of recovery codes: equal codes have equal ones, so that a record shows when a code is
-// tried again. Codes are short enough to be guessed; without the secret, no guess can be tried on a fingerprint. It is
-// safe for concurrent use.
+// Fingerprinter makes fingerprints of recovery codes: equal codes have equal ones, so that a record shows when a code
+// is tried again. Codes are short enough to be guessed; without the secret, no guess can be tried on a fingerprint.
+// It is safe for concurrent use.
 //
 // Neither organization nor member is in a fingerprint. Both go by several names, and one code that is tried on many
 // members is just what a record should show.
@@ -21,9 +21,9 @@ type Fingerprinter struct {
 	key []byte
 }
 
-// NewFingerprinter returns a Fingerprinter with a key of its own that is derived from the server's secret. With the same
-// secret, replicas and restarts give the same fingerprints. The secret must not be empty and should be at least 32
-// random bytes.
+// NewFingerprinter returns a Fingerprinter with a key of its own that is derived from the server's secret. With the
+// same secret, replicas and restarts give the same fingerprints. The secret must not be empty and should be at least
+// 32 random bytes.
 func NewFingerprinter(secret []byte) (*Fingerprinter, error) {
 	if len(secret) == 0 {
 		return nil, errors.New("audit: the secret for fingerprints is empty")

@@ -1,13 +1,13 @@
 // Package audit is the record of who asked for what and what became of it: one JSON line for each call, in a file of
-// its own or on standard output, never sampled. A line that cannot be written waits in memory, which is bounded, and one
-// that finds no room there is counted; a server that would rather refuse calls than leave some out of the record
+// its own or on standard output, never sampled. A line that cannot be written waits in memory, which is bounded, and
+// one that finds no room there is counted; a server that would rather refuse calls than leave some out of the record
 // reserves a place for the line before it sends a call.
 //
 // The package knows lines and files. It knows no message, no door and no policy, and does not decide which calls are
 // refused. A line holds no secret: of a code there is only a fingerprint.
 //
-// A line that is written has been handed to the operating system: it outlives this process. It is not synced to the disk,
-// which would cost more than everything else about a call, so a machine that crashes can lose the last seconds.
+// A line that is written has been handed to the operating system: it outlives this process. It is not synced to the
+// disk, which would cost more than everything else about a call, so a machine that crashes can lose the last seconds.
 package audit
 
 import (

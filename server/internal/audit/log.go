@@ -71,9 +71,9 @@ type batch struct {
 	lines places
 }
 
-// Open opens the file of path for appending, makes it if it is missing, readable by its owner only, and starts the log's
-// one goroutine. A file that is renamed or removed is opened anew by its path, without any signal. The path Stdout means
-// the writer stdout, which is not closed with the log.
+// Open opens the file of path for appending, makes it if it is missing, readable by its owner only, and starts the
+// log's one goroutine. A file that is renamed or removed is opened anew by its path, without any signal. The path
+// Stdout means the writer stdout, which is not closed with the log.
 func Open(path string, stdout io.Writer, options Options) (*Log, error) {
 	if options.Places <= 0 {
 		return nil, fmt.Errorf("audit: %d places for lines, want one at least", options.Places)

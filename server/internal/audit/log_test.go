@@ -317,8 +317,8 @@ func TestFileSizeLimit(t *testing.T) {
 	wantLines(t, read(t, path), want...)
 }
 
-// TestRotationOfATornLine renames a file that ends in half a line: the other half is added to it, or else the line is in
-// the new file as a whole.
+// TestRotationOfATornLine renames a file that ends in half a line: the other half is added to it, or else the line is
+// in the new file as a whole.
 func TestRotationOfATornLine(t *testing.T) {
 	for _, tt := range []struct {
 		name     string

@@ -304,7 +304,8 @@ func TestOneWrite(t *testing.T) {
 func BenchmarkWrite(b *testing.B) {
 	for _, reserve := range []bool{false, true} {
 		b.Run(fmt.Sprintf("reserve %v", reserve), func(b *testing.B) {
-			l, err := Open(b.TempDir()+"/audit.log", nil, Options{Places: 1000, OnDrop: func() { b.Error("a line was dropped") }})
+			options := Options{Places: 1000, OnDrop: func() { b.Error("a line was dropped") }}
+			l, err := Open(b.TempDir()+"/audit.log", nil, options)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -22,8 +22,8 @@ type Text struct {
 	render func() string
 }
 
-// Message returns m as a Text. It is rendered each time it is printed and not before, so that a line of a log level that
-// is off costs nothing; m must not change until then.
+// Message returns m as a Text. It is rendered each time it is printed and not before, so that a line of a log level
+// that is off costs nothing; m must not change until then.
 func Message(m proto.Message) Text {
 	return Text{func() string {
 		if m == nil {

@@ -126,9 +126,11 @@ func dynamic(t *testing.T, fields ...*descriptorpb.FieldDescriptorProto) *dynami
 		MessageType: []*descriptorpb.DescriptorProto{{
 			Name: proto.String("M"), Field: fields, NestedType: []*descriptorpb.DescriptorProto{entry},
 		}},
-		EnumType: []*descriptorpb.EnumDescriptorProto{{Name: proto.String("E"), Value: []*descriptorpb.EnumValueDescriptorProto{
-			{Name: proto.String("ZERO"), Number: proto.Int32(0)}, {Name: proto.String("CANARY"), Number: proto.Int32(4711)},
-		}}},
+		EnumType: []*descriptorpb.EnumDescriptorProto{{
+			Name: proto.String("E"), Value: []*descriptorpb.EnumValueDescriptorProto{
+				{Name: proto.String("ZERO"), Number: proto.Int32(0)}, {Name: proto.String("CANARY"), Number: proto.Int32(4711)},
+			},
+		}},
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +179,8 @@ func TestEveryTypeOfField(t *testing.T) {
 		{descriptorpb.FieldDescriptorProto_TYPE_BOOL, "", false, `f:true`, `f:true`, `f:[redacted]`},
 		{descriptorpb.FieldDescriptorProto_TYPE_ENUM, ".p.E", false, `f:CANARY`, `f:CANARY`, `f:[redacted]`},
 		{descriptorpb.FieldDescriptorProto_TYPE_ENUM, ".p.E", false, `f:12`, `f:12`, `f:[redacted]`},
-		{descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, ".p.M", false, `f:{plain:"4711"}`, `f:{plain:"4711"}`, `f:[redacted]`},
+		{descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, ".p.M", false,
+			`f:{plain:"4711"}`, `f:{plain:"4711"}`, `f:[redacted]`},
 		{descriptorpb.FieldDescriptorProto_TYPE_STRING, "", true, `f:"a" f:"4711"`, `f:["a" "4711"]`, `f:[redacted]*2`},
 		{descriptorpb.FieldDescriptorProto_TYPE_INT32, "", true, `f:1 f:4711`, `f:[1 4711]`, `f:[redacted]*2`},
 		{descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, ".p.M", true,
@@ -233,7 +236,8 @@ func TestBounds(t *testing.T) {
 		deep = outer
 	}
 	put := func(m protoreflect.Message, key int, text string) {
-		m.Mutable(byName).Map().Set(protoreflect.ValueOfString(fmt.Sprintf("%02d", key)).MapKey(), protoreflect.ValueOfString(text))
+		name := protoreflect.ValueOfString(fmt.Sprintf("%02d", key)).MapKey()
+		m.Mutable(byName).Map().Set(name, protoreflect.ValueOfString(text))
 	}
 	many := empty.New()
 	for i := range 40 {
@@ -276,7 +280,8 @@ func TestBounds(t *testing.T) {
 // TestNoTextForgesALine prints any text at all.
 func TestNoTextForgesALine(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.OneOf(rapid.String(), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) }),
+		anyBytes := rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })
+		text := rapid.OneOf(rapid.String(), anyBytes,
 			rapid.StringMatching("(\r|\n|\"|\\\\|\x1b|\u0085|\u2028|\u202e|\ufeff|a)*")).Draw(t, "text")
 		got := redact.Message(&recoverycodesv1.GetRequest{OrganizationId: text}).String()
 		if !utf8.ValidString(got) || strings.ContainsFunc(got, func(r rune) bool { return !unicode.IsPrint(r) }) {
