@@ -8,9 +8,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"recoverycodes.internal/server/internal/once"
 )
+
+// waitLimit is far above what anything here takes.
+const waitLimit = 20 * time.Second
 
 // store is what the stores have in common.
 type store interface {
@@ -111,8 +115,10 @@ func testPanics(t *testing.T, s store) {
 		})
 	}()
 	<-ended
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
 	for _, key := range []string{"k", "l"} {
-		if got, want := do(t.Context(), s, call("a", key, "request"), "second", true), (answer{err: once.ErrUnknown}); got != want {
+		if got, want := do(ctx, s, call("a", key, "request"), "second", true), (answer{err: once.ErrUnknown}); got != want {
 			t.Errorf("%s: got %v, want %v", key, got, want)
 		}
 	}

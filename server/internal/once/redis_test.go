@@ -15,13 +15,11 @@ import (
 	"recoverycodes.internal/test/daemon"
 )
 
-// waitLimit is far above what anything here takes.
-const waitLimit = 20 * time.Second
-
-// newRedis returns a store on a server, with a secret that all stores of a test have unless change says otherwise.
+// newRedis returns a store on a server, with a secret that all stores of a test have and a lease that no wait outlasts,
+// unless change says otherwise.
 func newRedis(t *testing.T, url string, change ...func(*once.RedisConfig)) *once.Redis {
 	t.Helper()
-	cfg := once.RedisConfig{URL: url, Secrets: [][]byte{[]byte("a secret of " + t.Name())}, TTL: time.Minute, Lease: 10 * time.Second}
+	cfg := once.RedisConfig{URL: url, Secrets: [][]byte{[]byte("a secret of " + t.Name())}, TTL: time.Minute, Lease: time.Minute}
 	for _, change := range change {
 		change(&cfg)
 	}
@@ -71,10 +69,12 @@ func TestRedis(t *testing.T) {
 		for _, tt := range afterTheFirst {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+				defer cancel()
 				if tt.after != expired {
 					s := newRedis(t, url)
 					tt.first(s)
-					if got := do(t.Context(), s, tt.call, "second", true); got != tt.want {
+					if got := do(ctx, s, tt.call, "second", true); got != tt.want {
 						t.Errorf("got %v, want %v", got, tt.want)
 					}
 					return
@@ -82,7 +82,7 @@ func TestRedis(t *testing.T) {
 				s := newRedis(t, url, shortTTL)
 				start := time.Now()
 				tt.first(s)
-				eventually(t, tt.want, func() answer { return do(t.Context(), s, tt.call, "second", true) })
+				eventually(t, tt.want, func() answer { return do(ctx, s, tt.call, "second", true) })
 				if after := time.Since(start); after < 290*time.Millisecond {
 					t.Errorf("the record was gone after %v", after)
 				}
