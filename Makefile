@@ -5,8 +5,9 @@ TOOLS := .ci/tools/bin
 GO    ?= go
 RACE  ?=
 TIME  ?= 1m
+BENCH ?=
 
-.PHONY: run build test soak fuzz lint fmt generate check-generate accept-contract tools clean
+.PHONY: run build test soak bench fuzz lint fmt generate check-generate accept-contract tools clean
 
 ## run: start the server on loopback with an emulated Stytch behind it
 run: build
@@ -25,6 +26,10 @@ test:
 ## soak: the model test for TIME
 soak:
 	$(GO) test ./test/model -run '^TestModel' -timeout 0 -model.time=$(TIME)
+
+## bench: what the server costs beside other servers, some minutes on a quiet machine; docs/performance.md has the flags
+bench:
+	$(GO) run ./test/bench -json bin/bench.json $(BENCH)
 
 ## fuzz: every fuzz target for TIME each
 fuzz:
