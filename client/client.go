@@ -28,7 +28,8 @@ const (
 const defaultUserAgent = "recoverycodes-go"
 
 // A Client calls one recovery-codes service. It keeps connections to all addresses of its target and may be used by
-// many goroutines at once; a program needs one, made at start and closed at the end.
+// many goroutines at once; a program needs one, made at start and closed at the end. A call that fails returns an
+// [*Error].
 type Client struct {
 	recoverycodesv1.RecoveryCodesServiceClient
 
@@ -37,7 +38,12 @@ type Client struct {
 }
 
 // New returns a Client of the service at target, a gRPC target: "host:port", which means "dns:///host:port", or any
-// other scheme that gRPC has a resolver for. Calls are spread over all addresses that the target resolves to.
+// other scheme that gRPC has a resolver for.
+//
+// The Client balances by itself: it connects to all addresses that the target resolves to and spreads its calls over
+// them in turn, so that a name of all replicas, such as that of a headless Service of Kubernetes, needs no
+// balancer. Names are resolved again when a connection ends; a replica that is added while all connections stand
+// is found only then.
 //
 // New does not connect, so a service that is not there shows up at the first call. The connection is TLS, verified
 // against the system's roots, unless an option says otherwise.
@@ -67,7 +73,11 @@ func New(target string, opts ...Option) (*Client, error) {
 	if s.keyed {
 		dial = append(dial, grpc.WithChainUnaryInterceptor(withKeys)) // inside the deadline, which covers all attempts
 	}
-	for _, c := range s.perRPC {
+	perRPC, err := s.callCredentials(target)
+	if err != nil {
+		return nil, fmt.Errorf("client: %w", err)
+	}
+	for _, c := range perRPC {
 		dial = append(dial, grpc.WithPerRPCCredentials(c))
 	}
 	dial = append(dial, s.dial...)
@@ -84,8 +94,8 @@ func New(target string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("client: target %q: %w", target, err)
 	}
 	return &Client{
-		RecoveryCodesServiceClient: recoverycodesv1.NewRecoveryCodesServiceClient(conn),
-		health:                     healthpb.NewHealthClient(conn),
+		RecoveryCodesServiceClient: recoverycodesv1.NewRecoveryCodesServiceClient(typedErrors{conn}),
+		health:                     healthpb.NewHealthClient(typedErrors{conn}),
 		conn:                       conn,
 	}, nil
 }

@@ -128,10 +128,5 @@ func rest(ctx context.Context, st *status.Status, attempt int) bool {
 
 // retryDelay is how long the service asks to wait, 0 if it does not.
 func retryDelay(st *status.Status) time.Duration {
-	for _, detail := range st.Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			return max(0, info.GetRetryDelay().AsDuration())
-		}
-	}
-	return 0
+	return max(0, detail[*errdetails.RetryInfo](st).GetRetryDelay().AsDuration())
 }

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -9,6 +8,9 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/stats"
+
+	"recoverycodes.internal/client/internal/target"
 )
 
 // An Option changes how a Client connects and calls. One that cannot be applied makes New fail.
@@ -16,7 +18,10 @@ type Option func(*settings) error
 
 type settings struct {
 	transport credentials.TransportCredentials
+	tls       tlsFiles
 	plaintext bool
+	mesh      bool
+	token     func() string // nil: none
 	timeout   time.Duration
 	perRPC    []credentials.PerRPCCredentials
 	userAgent string
@@ -26,20 +31,41 @@ type settings struct {
 
 // transportCredentials returns what the connection is secured with. Plaintext is never a fallback.
 func (s *settings) transportCredentials() (credentials.TransportCredentials, error) {
+	const exclude = "%s and %s exclude each other"
+	plaintext := "WithInsecure"
+	if s.mesh {
+		plaintext = "WithMeshEncryption"
+	}
 	switch {
 	case s.plaintext && s.transport != nil:
-		return nil, errors.New("WithInsecure and WithTransportCredentials exclude each other")
+		return nil, fmt.Errorf(exclude, plaintext, "WithTransportCredentials")
+	case s.plaintext && s.tls.given():
+		return nil, fmt.Errorf(exclude, plaintext, "files of TLS")
+	case s.transport != nil && s.tls.given():
+		return nil, fmt.Errorf(exclude, "WithTransportCredentials", "files of TLS")
 	case s.plaintext:
 		return insecure.NewCredentials(), nil
 	case s.transport != nil:
 		return s.transport, nil
 	default:
-		return credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12}), nil
+		return newHandshakeTLS(s.tls), nil
 	}
 }
 
-// WithTransportCredentials secures the connection with creds instead of TLS against the system's roots: another set of
-// roots, a client certificate.
+// callCredentials returns what is added to every call to service.
+func (s *settings) callCredentials(service string) ([]credentials.PerRPCCredentials, error) {
+	if s.token == nil {
+		return s.perRPC, nil
+	}
+	if s.plaintext && !s.mesh && !target.Local(service) {
+		return nil, fmt.Errorf("target %q: a token is not sent in plaintext to another machine: "+
+			"use TLS, or WithMeshEncryption if a sidecar encrypts", service)
+	}
+	return append(s.perRPC, bearer{token: s.token, plaintext: s.plaintext}), nil
+}
+
+// WithTransportCredentials secures the connection with creds instead of TLS against the system's roots: for what
+// WithCAFile and WithCertificateFiles do not cover, such as a tls.Config of the program's own.
 func WithTransportCredentials(creds credentials.TransportCredentials) Option {
 	return func(s *settings) error {
 		if creds == nil {
@@ -51,10 +77,20 @@ func WithTransportCredentials(creds credentials.TransportCredentials) Option {
 }
 
 // WithInsecure makes the connection plaintext. Codes and session tokens then cross the network readable, so it is for
-// loopback, and for meshes whose sidecars encrypt.
+// loopback. Behind a mesh whose sidecars encrypt, WithMeshEncryption says so.
 func WithInsecure() Option {
 	return func(s *settings) error {
 		s.plaintext = true
+		return nil
+	}
+}
+
+// WithMeshEncryption is WithInsecure by a program that knows that what it sends in plaintext reaches a sidecar on its own
+// machine, which encrypts it. A token may then be sent to any target. Nothing here can check that there is such a
+// sidecar: without one, everything crosses the network readable.
+func WithMeshEncryption() Option {
+	return func(s *settings) error {
+		s.plaintext, s.mesh = true, true
 		return nil
 	}
 }
@@ -96,8 +132,8 @@ func WithKeyedRetries() Option {
 	}
 }
 
-// WithPerRPCCredentials adds creds to every call: a token, a signed header. Credentials that require transport security
-// cannot be combined with WithInsecure.
+// WithPerRPCCredentials adds creds to every call, such as a signed header; for bearer tokens there is WithToken.
+// Credentials that require transport security cannot be combined with WithInsecure or WithMeshEncryption.
 func WithPerRPCCredentials(creds credentials.PerRPCCredentials) Option {
 	return func(s *settings) error {
 		if creds == nil {
@@ -116,7 +152,25 @@ func WithUserAgent(name string) Option {
 	}
 }
 
-// WithDialOptions passes options to gRPC that have no option here: interceptors, resolvers, stats handlers. The
+// WithStatsHandler has h see every call and attempt of the Client. This is where OpenTelemetry comes in, which this package
+// does not depend on, so that its users need not:
+//
+//	client.WithStatsHandler(otelgrpc.NewClientHandler())
+//
+// with otelgrpc from go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc. The trace then goes on
+// in the service. A handler is shown whole messages, codes and tokens included, and must not keep them; otelgrpc
+// does not. It may be given more than once.
+func WithStatsHandler(h stats.Handler) Option {
+	return func(s *settings) error {
+		if h == nil {
+			return errors.New("WithStatsHandler: handler is nil")
+		}
+		s.dial = append(s.dial, grpc.WithStatsHandler(h))
+		return nil
+	}
+}
+
+// WithDialOptions passes options to gRPC that have no option here: interceptors, resolvers, an authority. The
 // transport credentials and the service config are the Client's own and cannot be replaced in this way. An interceptor
 // can still repeat a call, and must leave Recover and Rotate alone.
 func WithDialOptions(opts ...grpc.DialOption) Option {

@@ -1,6 +1,8 @@
 package client
 
 import (
+	"errors"
+
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
@@ -60,12 +62,16 @@ const (
 //     the call may have passed: Unknown, whatever the code. If no connection ever took the call, it is NotSent.
 //
 // p is what [google.golang.org/grpc.Peer] filled in for this very call; its address is nil if no connection took the
-// call. A nil p means that this is not known.
+// call. A nil p means that this is not known. An [Error] knows it, and needs no p: what counts is its Outcome.
 //
 // Get changes nothing, so that it may be sent again whatever its outcome.
 func OutcomeOf(err error, p *peer.Peer) Outcome {
 	if err == nil {
 		return Done
+	}
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Outcome
 	}
 	st := status.Convert(err)
 	info := verdict(st)

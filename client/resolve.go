@@ -2,8 +2,9 @@ package client
 
 import (
 	"context"
-	"errors"
 	"slices"
+
+	"google.golang.org/grpc/codes"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
@@ -49,7 +50,10 @@ func (s CodeState) String() string {
 // A Rotate needs no such method: the codes that Get lists, after the same time, are the valid set.
 func (c *Client) ResolveRecover(ctx context.Context, lost *recoverycodesv1.RecoverRequest) (CodeState, error) {
 	if lost.GetRecoveryCode() == "" {
-		return CodeUnknown, errors.New("client: ResolveRecover: recovery_code is empty")
+		return CodeUnknown, &Error{
+			Method: "Get", Code: codes.InvalidArgument, Message: "recovery_code: is empty", Outcome: Refused,
+			Violations: []Violation{{Field: "recovery_code", Description: "is empty"}},
+		}
 	}
 	resp, err := c.Get(ctx, &recoverycodesv1.GetRequest{
 		OrganizationId: lost.GetOrganizationId(),
