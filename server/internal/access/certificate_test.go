@@ -95,6 +95,8 @@ func TestCertificateIdentity(t *testing.T) {
 		err   string
 	}{
 		{name: "a URI", uris: []string{id}, want: identity{kind: spiffeID, value: id}},
+		{name: "a URI with capitals in its path", uris: []string{"spiffe://td/Login"},
+			want: identity{kind: spiffeID, value: "spiffe://td/Login"}},
 		{name: "a URI counts before DNS names", uris: []string{id}, names: []string{"a.example", "b.example"},
 			want: identity{kind: spiffeID, value: id}},
 		{name: "a DNS name", names: []string{"Login.Example.ORG"}, want: identity{kind: dnsName, value: "login.example.org"}},
