@@ -170,6 +170,7 @@ func TestCallerBudget(t *testing.T) {
 		{"half are right", []came{{6, attempts.Right}, {6, attempts.Wrong}}, "a", ""},
 		{"fewer than half are right", []came{{6, attempts.Right}, {7, attempts.Wrong}}, "a", attempts.Caller},
 		{"unknown says nothing", []came{{6, attempts.Unknown}, {5, attempts.Wrong}}, "a", ""},
+		{"unknown betters nothing", []came{{6, attempts.Unknown}, {6, attempts.Wrong}}, "a", attempts.Caller},
 		{"unjudged betters nothing", []came{{20, attempts.Unjudged}, {6, attempts.Wrong}}, "a", attempts.Caller},
 	} {
 		for _, store := range stores {

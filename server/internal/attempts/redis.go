@@ -47,7 +47,7 @@ type RedisConfig struct {
 	OnDown func(Consequence)
 }
 
-// Redis counts in a Redis server, for all processes that share the server, the limits and a secret. It is exact for
+// Redis counts in a Redis server, for all processes that share the server, the window and a secret. It is exact for
 // members; for callers it is as coarse as Memory. Times are those of the server. It is safe for concurrent use and
 // needs no closing.
 //
@@ -160,10 +160,10 @@ type names struct {
 
 func (r *Redis) names(a Attempt) names {
 	n := names{id: rand.Text()}
-	member := fold(a.Member)
+	member, slice := fold(a.Member), fmt.Sprintf(":%d", r.limits.slice().Milliseconds())
 	for _, secret := range r.secrets {
 		n.members = append(n.members, key(name(secret, forMember, member)))
-		n.caller = append(n.caller, key(name(secret, forCaller, a.Caller)))
+		n.caller = append(n.caller, key(name(secret, forCaller, a.Caller))+slice)
 	}
 	return n
 }

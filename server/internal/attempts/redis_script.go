@@ -6,11 +6,12 @@ import "github.com/redis/go-redis/v9"
 const keyPrefix = "recoverycodes:attempts:"
 
 // A member is a sorted set: the random ids of the attempts that count, each at the time of Redis, in milliseconds,
-// when it was reserved. A caller is a hash: how many were wrong, and how many right, in each of the slices kept. Both
-// are gone when nothing in them counts any more.
+// when it was reserved. A caller is a hash: how many were wrong, and how many right, in each of the slices kept; the
+// length of a slice is in its name, because slices of another length have other numbers. Both are gone when nothing
+// in them counts any more.
 
 // reserveScript looks under all names and counts under the first, in one step. A slice in the future, which there is
-// when a clock was set back, is taken for the newest. The script must say of a caller what Limits.callerOver says.
+// when a clock was set back, counts as well. The script must say of a caller what Limits.callerOver says.
 //
 // It begins with no "#!lua", since Redis would then refuse it whole when memory is full; so it refuses only the write,
 // and a budget that is exhausted is still told as such. ZADD must be the first write: Redis lets what follows one pass.
@@ -31,7 +32,7 @@ for i = secrets + 1, #KEYS do
   local fields = redis.call('HGETALL', KEYS[i])
   for j = 1, #fields, 2 do
     local what, at = string.match(fields[j], '^(%a+) (%d+)$')
-    at = math.min(tonumber(at), newest)
+    at = tonumber(at)
     if at >= oldest then
       counts[what][at] = (counts[what][at] or 0) + fields[j + 1]
       sum[what] = sum[what] + fields[j + 1]

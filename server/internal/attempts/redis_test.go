@@ -181,6 +181,40 @@ func TestRedisRetryAfter(t *testing.T) {
 	}
 }
 
+// onlyKey returns the one key that is in Redis.
+func onlyKey(t testing.TB, client *redis.Client) string {
+	t.Helper()
+	keys, err := client.Keys(t.Context(), "*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("keys %q, %v; want one", keys, err)
+	}
+	return keys[0]
+}
+
+// TestRedisClearsAMember: who is attempted again and again leaves no more behind than what counts.
+func TestRedisClearsAMember(t *testing.T) {
+	client := connect(t, daemon.StartRedis(t))
+	b := newRedis(t, client, attempts.RedisConfig{Limits: limits, Secrets: secrets})
+	a := attempts.Attempt{Caller: "a", Member: "m"}
+	try(t, b, a, attempts.Unknown)
+	key := onlyKey(t, client)
+	// All that there is has been there for more than a window.
+	ids, err := client.ZRange(t.Context(), key, 0, -1).Result()
+	if err != nil || len(ids) != 1 {
+		t.Fatalf("ids %q, %v; want one", ids, err)
+	}
+	old := -float64((limits.Window + time.Second).Milliseconds())
+	if err := client.ZIncrBy(t.Context(), key, old, ids[0]).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range limits.MemberLimit {
+		try(t, b, a, attempts.Unknown)
+	}
+	if n, err := client.ZCard(t.Context(), key).Result(); err != nil || n != int64(limits.MemberLimit) {
+		t.Errorf("it has %d attempts, %v; want %d", n, err, limits.MemberLimit)
+	}
+}
+
 // TestRedisForgets: everything that the store has in Redis ends by itself, when it counts no more.
 func TestRedisForgets(t *testing.T) {
 	client := connect(t, daemon.StartRedis(t))
@@ -207,10 +241,7 @@ func TestRedisSlices(t *testing.T) {
 	b := newRedis(t, client, attempts.RedisConfig{Limits: limits, Secrets: secrets})
 	a := attempts.Attempt{Caller: "a", Member: "m"}
 	try(t, b, a, attempts.Right)
-	keys, err := client.Keys(t.Context(), "*").Result()
-	if err != nil || len(keys) != 1 {
-		t.Fatalf("keys %q, %v; want one, for the caller", keys, err)
-	}
+	key := onlyKey(t, client)
 	now, err := client.Time(t.Context()).Result()
 	if err != nil {
 		t.Fatal(err)
@@ -219,13 +250,13 @@ func TestRedisSlices(t *testing.T) {
 	wrong := func(slice int64) string { return fmt.Sprint("wrong ", slice) }
 	set := func(slice int64) {
 		t.Helper()
-		if err := client.HSet(t.Context(), keys[0], wrong(slice), limits.CallerFailures).Err(); err != nil {
+		if err := client.HSet(t.Context(), key, wrong(slice), limits.CallerFailures).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	set(newest - 11)
 	try(t, b, a, attempts.Right)
-	fields, err := client.HKeys(t.Context(), keys[0]).Result()
+	fields, err := client.HKeys(t.Context(), key).Result()
 	if err != nil || slices.Contains(fields, wrong(newest-11)) {
 		t.Errorf("%q, %v; want what is old cleared away", fields, err)
 	}
@@ -317,8 +348,12 @@ func (c *consequences) all() []attempts.Consequence {
 // TestRedisSilent: a server that keeps its connections and says nothing holds no call for long.
 func TestRedisSilent(t *testing.T) {
 	server := daemon.StartRedis(t)
+	options := *connect(t, server).Options()
+	options.ReadTimeout = time.Minute // the client would wait for longer than the store does
+	client := redis.NewClient(&options)
+	defer func() { _ = client.Close() }()
 	var down consequences
-	b := newRedis(t, connect(t, server), attempts.RedisConfig{Limits: limits, Secrets: secrets, OnDown: down.add})
+	b := newRedis(t, client, attempts.RedisConfig{Limits: limits, Secrets: secrets, OnDown: down.add})
 	settle, err := b.Reserve(t.Context(), attempts.Attempt{Caller: "a", Member: "m"})
 	if err != nil {
 		t.Fatal(err)
@@ -342,15 +377,16 @@ func TestRedisSilent(t *testing.T) {
 // refuses, and can be given back.
 func TestRedisFull(t *testing.T) {
 	client := connect(t, daemon.StartRedis(t))
-	b := newRedis(t, client, attempts.RedisConfig{Limits: limits, Secrets: secrets})
+	var down consequences
+	b := newRedis(t, client, attempts.RedisConfig{Limits: limits, Secrets: secrets, OnDown: down.add})
 	a := attempts.Attempt{Caller: "a", Member: "m"}
-	var last func(attempts.Verdict)
+	var settle []func(attempts.Verdict)
 	for range limits.MemberLimit {
-		settle, err := b.Reserve(t.Context(), a)
+		s, err := b.Reserve(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
-		last = settle
+		settle = append(settle, s)
 	}
 	if err := client.ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
@@ -365,7 +401,11 @@ func TestRedisFull(t *testing.T) {
 	if err := b.Check(t.Context()); err != nil {
 		t.Errorf("Check: %v", err)
 	}
-	last(attempts.Right)
+	settle[0](attempts.Right)
+	settle[1](attempts.Wrong)
+	if got, want := down.all(), []attempts.Consequence{attempts.Refused}; !slices.Equal(got, want) {
+		t.Errorf("told %v, want %v, for another member", got, want)
+	}
 	if err := client.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
