@@ -17,13 +17,17 @@ import (
 
 	"google.golang.org/grpc/grpclog"
 
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/config"
+	"recoverycodes.internal/server/internal/reload"
 )
 
 func main() {
 	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with callers'
 	// addresses in them.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	// The audit log may be on standard output: who reads it may go away, and that must not end the process.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// After the first signal the default is back: a second one ends the process at once.
 	context.AfterFunc(ctx, stop)
@@ -55,9 +59,13 @@ const usage = `recoverycodesd serves Stytch's B2B recovery codes over gRPC and R
 
   recoverycodesd serve     serve; --sandbox needs no Stytch account
   recoverycodesd sandbox   serve an emulated Stytch alone, for tests
+  recoverycodesd check-policy FILE
+                           say what is wrong with a policy, and exit with 1 if something is
+  recoverycodesd new-secret
+                           make a secret for a caller, and the hash of it for the policy
   recoverycodesd version   print the version
 
-Each command has --help.
+serve and sandbox have --help.
 `
 
 // run is the whole program but for the signals and the exit code.
@@ -72,13 +80,22 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		if err != nil {
 			return misused(err, stdout, "serve", config.ServeSettings())
 		}
-		return serve(ctx, cfg, stderr)
+		return serve(ctx, cfg, stdout, stderr)
 	case "sandbox":
 		cfg, err := config.ParseSandbox(args, getenv)
 		if err != nil {
 			return misused(err, stdout, "sandbox", config.SandboxSettings())
 		}
 		return serveSandbox(ctx, cfg, stderr)
+	case "check-policy":
+		if len(args) != 1 {
+			return usageError{errors.New("check-policy: want the path of one policy")}
+		}
+		return checkPolicy(args[0], stdout)
+	case "new-secret":
+		secret, hash := access.NewSecret()
+		_, err := fmt.Fprintf(stdout, "secret         %s\nsecret_sha256  %s\n", secret, hash)
+		return err
 	case "version":
 		_, err := fmt.Fprintln(stdout, version())
 		return err
@@ -90,6 +107,19 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	default:
 		return usageError{fmt.Errorf("no command %q; try --help", command)}
 	}
+}
+
+// checkPolicy reads a policy as serve would.
+func checkPolicy(path string, stdout io.Writer) error {
+	content, err := reload.Read(path)
+	if err != nil {
+		return err
+	}
+	if _, err := access.NewGuard(content, access.Options{}); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, "the policy is in order")
+	return err
 }
 
 // misused answers a request for help with the table of settings, and reports anything else as a mistake of usage.

@@ -27,7 +27,7 @@ import (
 const maxAnswer = 8 << 20
 
 // serve runs the server until ctx ends or one of its parts fails, then takes it down in order.
-func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
+func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) error {
 	log, err := telemetry.NewLogger(stderr, cfg.LogFormat, cfg.LogLevel)
 	if err != nil {
 		return usageError{err}
@@ -49,12 +49,12 @@ func serve(ctx context.Context, cfg *config.Serve, stderr io.Writer) error {
 			return err
 		}
 		log.Info("an emulated Stytch answers; nothing leaves this machine")
-	} else {
-		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes of this Stytch project " +
-			"(--insecure-allow-any-caller)")
+	}
+	if cfg.AllowAnyCaller {
+		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes (--insecure-allow-any-caller)")
 	}
 
-	s, err := build(cfg, upstream, log)
+	s, err := build(cfg, upstream, stdout, log)
 	if err != nil {
 		endSandbox()
 		return errors.Join(err, parts.Wait())

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -22,6 +24,7 @@ import (
 	"google.golang.org/grpc/tap"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/config"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
@@ -40,9 +43,15 @@ type server struct {
 	log      *zap.Logger
 	upstream *stytch.Client
 	store    store
-	calls    interceptor.InFlight
-	health   *health.Server
-	ready    atomic.Bool
+	audit    *interceptor.Audit
+	observer *telemetry.Observer
+	tls      *access.TLS // nil: the doors serve plaintext
+
+	watchers    []func(context.Context) // what follows files, while the server runs
+	endWatching context.CancelFunc
+	calls       interceptor.InFlight
+	health      *health.Server
+	ready       atomic.Bool
 
 	grpc        *grpc.Server
 	http, admin *http.Server
@@ -51,11 +60,11 @@ type server struct {
 }
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
-func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (_ *server, err error) {
+func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger) (_ *server, err error) {
 	s := &server{log: logger, health: health.NewServer()}
 	defer func() {
-		if err != nil && s.store != nil {
-			err = errors.Join(err, s.store.Close())
+		if err != nil {
+			err = errors.Join(err, s.close(context.Background()))
 		}
 	}()
 	client, err := stytch.New(upstream)
@@ -63,17 +72,33 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (_ *se
 		return nil, err
 	}
 	s.upstream = client
-	observer := telemetry.NewObserver(logger)
-	limit := cfg.UpstreamTimeout + slack
-	if s.store, err = openStore(cfg, limit, logger); err != nil {
+	if s.audit, err = openAudit(cfg, stdout, logger, func() *telemetry.Observer { return s.observer }); err != nil {
 		return nil, err
 	}
+	s.observer = telemetry.NewObserver(logger, s.audit.Log)
+	guard, err := s.openGuard(cfg, upstream.ProjectID)
+	if err != nil {
+		return nil, err
+	}
+	if s.tls, err = s.openTLS(cfg); err != nil {
+		return nil, err
+	}
+	rereadSecret, err := s.followSecret(cfg, client)
+	if err != nil {
+		return nil, err
+	}
+	limit := cfg.UpstreamTimeout + slack
+	keys, counts, err := openStores(cfg, limit, s.observer, logger)
+	if err != nil {
+		return nil, err
+	}
+	s.store = keys
 	service, err := recoverycodes.New(client, recoverycodes.Options{
-		Once:      s.store,
+		Once: keys, Attempts: counts, OnCredentials: rereadSecret,
 		LeastTime: cfg.LeastTime, InFlight: cfg.MaxInFlight, BreakerFailures: cfg.BreakerFailures,
 		OnDrift: func(method string, drift []transcode.Drift) {
 			for _, d := range drift {
-				observer.Drifted(method, d.Path, d.Kind.String())
+				s.observer.Drifted(method, d.Path, d.Kind.String())
 			}
 		},
 	})
@@ -81,33 +106,40 @@ func build(cfg *config.Serve, upstream stytch.Config, logger *zap.Logger) (_ *se
 		return nil, err
 	}
 
-	chain := interceptor.Unary(&s.calls, observer, limit)
-	s.grpc = grpc.NewServer(
-		grpc.ChainUnaryInterceptor(chain...),
-		grpc.ChainStreamInterceptor(interceptor.Stream(observer)...),
+	chain := interceptor.Chain{Calls: &s.calls, Observer: s.observer, Guard: guard, Audit: s.audit, Limit: limit}
+	options := []grpc.ServerOption{
+		grpc.ChainUnaryInterceptor(chain.Unary()...),
+		grpc.ChainStreamInterceptor(chain.Stream()...),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
 		grpc.InTapHandle(arriveWithin(limit)),
 		// Above every limit on a field, so that validation names the field instead of the library the frame.
-		grpc.MaxRecvMsgSize(2<<20),
-		grpc.MaxHeaderListSize(16<<10),
+		grpc.MaxRecvMsgSize(2 << 20),
+		grpc.MaxHeaderListSize(16 << 10),
 		grpc.MaxConcurrentStreams(1000),
-		grpc.ConnectionTimeout(10*time.Second),
+		grpc.ConnectionTimeout(10 * time.Second),
 		// Clients may ping every ten seconds, with or without a call open: sidecars hold connections for many callers.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
-	)
+	}
+	if s.tls != nil {
+		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.Config("h2"))))
+	}
+	s.grpc = grpc.NewServer(options...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(s.grpc, service)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 
-	corridor := inproc.New(chain...)
+	corridor := inproc.New(chain.Unary()...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
-	rest, err := gateway.Handler(corridor, observer)
+	rest, err := gateway.Handler(corridor, s.observer, guard)
 	if err != nil {
 		return nil, err
 	}
 	s.http = s.httpServer(rest, limit)
-	s.admin = s.httpServer(s.adminHandler(observer.Metrics()), limit)
+	if s.tls != nil {
+		s.http.TLSConfig = s.tls.Config("h2", "http/1.1")
+	}
+	s.admin = s.httpServer(s.adminHandler(s.observer.Metrics()), limit)
 
 	if err := s.listen(cfg); err != nil {
 		return nil, err
@@ -168,7 +200,7 @@ func (s *server) listen(cfg *config.Serve) error {
 		{"--http-listen", cfg.HTTPListen, &s.httpListener},
 		{"--admin-listen", cfg.AdminListen, &s.adminListener},
 	} {
-		listener, err := net.Listen("tcp", l.address) //nolint:noctx // binding does not wait
+		listener, err := listen(l.address)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", l.setting, err))
 			continue
@@ -186,9 +218,40 @@ func (s *server) listen(cfg *config.Serve) error {
 	return errors.Join(errs...)
 }
 
+// listen listens at host:port, or on the unix socket of unix:/path. A socket that a server has left behind is removed;
+// one where somebody answers is not.
+func listen(address string) (net.Listener, error) {
+	path, ok := strings.CutPrefix(address, "unix:")
+	if !ok {
+		return net.Listen("tcp", address) //nolint:noctx // binding does not wait
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Type() == os.ModeSocket {
+		conn, err := net.DialTimeout("unix", path, time.Second) //nolint:noctx // it has its own limit
+		if err == nil {
+			_ = conn.Close()
+			return nil, errors.New("another process listens on the socket")
+		}
+		_ = os.Remove(path)
+	}
+	return net.Listen("unix", path) //nolint:noctx // binding does not wait
+}
+
 func (s *server) start(parts *errgroup.Group) {
+	var watching context.Context
+	watching, s.endWatching = context.WithCancel(context.Background())
+	for _, watch := range s.watchers {
+		parts.Go(func() error {
+			watch(watching)
+			return nil
+		})
+	}
 	parts.Go(func() error { return ended(s.admin.Serve(s.adminListener)) })
-	parts.Go(func() error { return ended(s.http.Serve(s.httpListener)) })
+	parts.Go(func() error {
+		if s.tls != nil {
+			return ended(s.http.ServeTLS(s.httpListener, "", ""))
+		}
+		return ended(s.http.Serve(s.httpListener))
+	})
 	parts.Go(func() error { return ended(s.grpc.Serve(s.grpcListener)) })
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
@@ -223,13 +286,25 @@ func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
 	_ = s.http.Close()
 	s.grpc.Stop()
 	<-gone
-	s.upstream.Close()
-	if err := s.store.Close(); err != nil {
-		s.log.Warn("the store of idempotency keys was not closed in order", zap.Error(err))
+	s.endWatching()
+	if err := s.close(ctx); err != nil {
+		s.log.Warn("the stores were not closed in order", zap.Error(err))
 	}
 	within(ctx, time.Second, func(ctx context.Context) {
 		if s.admin.Shutdown(ctx) != nil {
 			_ = s.admin.Close()
 		}
 	})
+}
+
+// close ends what is not a door.
+func (s *server) close(ctx context.Context) (err error) {
+	if s.upstream != nil {
+		s.upstream.Close()
+	}
+	if s.store != nil {
+		err = s.store.Close()
+	}
+	closeAudit(ctx, s.audit, s.log)
+	return err
 }

@@ -10,9 +10,11 @@ import (
 
 	"go.uber.org/zap"
 
+	"recoverycodes.internal/server/internal/attempts"
 	"recoverycodes.internal/server/internal/config"
 	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/recoverycodes"
+	"recoverycodes.internal/server/internal/telemetry"
 )
 
 // storeCheckLimit bounds how long a start waits for the stores. One that does not answer is no reason not to start.
@@ -29,28 +31,54 @@ type memory struct{ *once.Memory }
 
 func (memory) Close() error { return nil }
 
-// openStore makes the store of idempotency keys. run is the longest that a call may take. A Redis that must not be used is
-// an error; one that cannot be asked now is not, since only keyed calls need it.
-func openStore(cfg *config.Serve, run time.Duration, log *zap.Logger) (store, error) {
-	if cfg.OnceRedisURL == "" {
-		// The secret lives as long as the store, and nobody else has it.
-		m, err := once.NewMemory([]byte(rand.Text()+rand.Text()), cfg.KeyTTL, cfg.MaxKeys)
-		return memory{m}, err
+// openStores makes the store of idempotency keys and that of wrong codes, which share a Redis if there is one. run is the
+// longest that a call may take. A Redis that must not be used is an error; one that cannot be asked now is not, since
+// there is more to serve than what needs it.
+func openStores(cfg *config.Serve, run time.Duration, observer *telemetry.Observer, log *zap.Logger) (store, recoverycodes.Attempts, error) {
+	limits := attempts.Limits{
+		Window: cfg.AttemptsWindow, MemberLimit: cfg.AttemptsPerMember,
+		CallerFailures: cfg.AttemptsFailures, CallerShare: float64(cfg.AttemptsFailureShare) / 100,
 	}
-	shared, err := once.NewRedis(once.RedisConfig{
+	if cfg.OnceRedisURL == "" {
+		counts, err := attempts.NewMemory(limits)
+		if err != nil {
+			return nil, nil, err
+		}
+		// The secret lives as long as the store, and nobody else has it.
+		keys, err := once.NewMemory([]byte(rand.Text()+rand.Text()), cfg.KeyTTL, cfg.MaxKeys)
+		return memory{keys}, counts, err
+	}
+	keys, err := once.NewRedis(once.RedisConfig{
 		URL: cfg.OnceRedisURL, Secrets: cfg.StoreSecrets, TTL: cfg.KeyTTL,
 		Lease: run + 5*time.Second, // above the longest run by what a busy machine may add
 	})
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--once-redis-url: %w", err)}
+		return nil, nil, usageError{fmt.Errorf("--once-redis-url: %w", err)}
 	}
+	counts, err := attempts.NewRedis(keys.Client(), attempts.RedisConfig{
+		Limits: limits, Secrets: cfg.StoreSecrets, FailOpen: !cfg.AttemptsFailClosed,
+		OnDown: func(c attempts.Consequence) { observer.Uncounted(string(c)) },
+	})
+	if err == nil {
+		err = check(keys, counts, log)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(usageError{fmt.Errorf("--once-redis-url: %w", err)}, keys.Close())
+	}
+	return keys, counts, nil
+}
+
+// check asks Redis whether it can be used.
+func check(keys *once.Redis, counts *attempts.Redis, log *zap.Logger) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storeCheckLimit)
 	defer cancel()
-	switch err := shared.Check(ctx); {
-	case errors.Is(err, once.ErrDown):
-		log.Warn("calls with an idempotency key are refused until the store answers", zap.Error(err))
-	case err != nil:
-		return nil, errors.Join(usageError{fmt.Errorf("--once-redis-url: %w", err)}, shared.Close())
+	err := keys.Check(ctx)
+	if err == nil {
+		err = counts.Check(ctx)
 	}
-	return shared, nil
+	if errors.Is(err, once.ErrDown) || errors.Is(err, attempts.ErrDown) {
+		log.Warn("calls with an idempotency key are refused until the store answers", zap.Error(err))
+		return nil
+	}
+	return err
 }

@@ -261,7 +261,7 @@ func TestWrongSettings(t *testing.T) {
 		"no such":      {[]string{"serv"}, nil, 2, []string{`"serv"`}},
 		"no upstream":  {[]string{"serve"}, nil, 2, []string{"STYTCH_PROJECT_ID", "STYTCH_SECRET", "--insecure-allow-any-caller"}},
 		"all at once":  {[]string{"serve", "--sandbox", "--grpc-listen=x", "--nonsense", "stray"}, []string{"RECOVERYCODES_LOG_LEVEL=loud"}, 2, []string{"--grpc-listen", "-nonsense", "RECOVERYCODES_LOG_LEVEL", "argument 4"}},
-		"address used": {[]string{"serve", "--sandbox", "--grpc-listen=203.0.113.1:1", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, nil, 1, []string{"--grpc-listen"}},
+		"address used": {[]string{"serve", "--sandbox", "--insecure-allow-any-caller", "--grpc-listen=203.0.113.1:1", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, nil, 1, []string{"--grpc-listen"}},
 		"plain http":   {[]string{"serve"}, []string{"STYTCH_BASE_URL=http://stytch.example", "STYTCH_SECRET=hush-hush"}, 2, []string{"STYTCH_BASE_URL"}},
 		"help":         {[]string{"serve", "--help"}, nil, 0, []string{"--grpc-listen", "STYTCH_SECRET_FILE"}},
 		"version":      {[]string{"version"}, nil, 0, nil},
@@ -296,8 +296,8 @@ func TestBothDoorsPassTheSameInterceptors(t *testing.T) {
 	}
 	metrics := fetch(t, "http://"+d.Admin+"/metrics")
 	for _, series := range []string{
-		`recoverycodes_calls_total{code="OK",door="grpc",method="Get"} 1`,
-		`recoverycodes_calls_total{code="OK",door="rest",method="Get"} 1`,
+		`recoverycodes_calls_total{caller="anyone",code="OK",door="grpc",method="Get"} 1`,
+		`recoverycodes_calls_total{caller="anyone",code="OK",door="rest",method="Get"} 1`,
 		`recoverycodes_outcomes_total{method="Get",outcome="done"} 2`,
 	} {
 		if !strings.Contains(metrics, series) {

@@ -10,7 +10,14 @@
 // names, no upstream, and no door: each door hands over what it has seen as Evidence.
 package access
 
-import "crypto/x509"
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
+)
+
+// ForwardedHeader is the header, or metadata key, in which a sidecar says for whom it speaks.
+const ForwardedHeader = "x-forwarded-client-cert"
 
 // Evidence is what a door has seen of a call before it reads any of its body.
 type Evidence struct {
@@ -38,4 +45,18 @@ type identity struct {
 	kind   kind
 	issuer string // of a JWT
 	value  string // the URI, the DNS name, the hash in lower-case hex, the subject
+}
+
+// OfConnection is what a connection shows of its peer: the network and address that it comes from, and its TLS state,
+// which may be nil.
+func OfConnection(network, address string, state *tls.ConnectionState) Evidence {
+	e := Evidence{Unix: network == "unix"}
+	if from, err := netip.ParseAddrPort(address); err == nil {
+		e.Loopback = from.Addr().Unmap().IsLoopback()
+	}
+	// A chain is there only when it was verified.
+	if state != nil && len(state.VerifiedChains) > 0 {
+		e.Certificate = state.VerifiedChains[0][0]
+	}
+	return e
 }

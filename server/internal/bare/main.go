@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
 	"recoverycodes.internal/server/internal/once"
@@ -64,8 +65,8 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 
 	corridor := inproc.New()
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
-	observer := telemetry.NewObserver(zap.NewNop()) // the REST door has one; it counts and writes nothing
-	rest, err := gateway.Handler(corridor, observer)
+	observer := telemetry.NewObserver(zap.NewNop(), nil) // the REST door has one; it counts and writes nothing
+	rest, err := gateway.Handler(corridor, observer, access.Anyone())
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,16 @@
 // id, what was learned upstream and how it ended. It is the one typed slot that travels beside the message, from
 // the door to the service and back.
 //
-// It holds no payload but the upstream's own answer, on its way to the REST caller, and the caller's idempotency key. It knows no gRPC, no HTTP
-// and no log format.
+// It holds no payload but the upstream's own answer, on its way to the REST caller, and the caller's idempotency key. It
+// knows no gRPC and no HTTP.
 package call
 
 import (
 	"context"
 	"crypto/rand"
 	"time"
+
+	"recoverycodes.internal/server/internal/audit"
 )
 
 // RequestIDKey is the metadata key and, in REST, the header in which a caller may propose a request id and in which the
@@ -51,6 +53,12 @@ type Call struct {
 	Method    string // full RPC name, "/package.Service/Method"; empty until the route is known
 	RequestID string // ours; never empty
 	Start     time.Time
+	Caller    string // as the policy names who calls; empty until that is known
+
+	// Whom a call is about, as its request names them, and the fingerprint of the code in it. They are for the audit log.
+	Organization, Member, CodeFingerprint string
+	// Place is kept for the call's audit line; nil when none is.
+	Place *audit.Place
 
 	// IdempotencyKeys are the idempotency keys that the caller gave: at most one is right. They are secrets.
 	IdempotencyKeys []string

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -28,7 +29,10 @@ type Serve struct {
 	BaseURL           *url.URL
 	RootCAs           *x509.CertPool // nil for the system's
 
-	AllowAnyCaller bool
+	// SecretFile is where Secret was read, and is read again when it changes; empty for a secret of the environment.
+	SecretFile string
+
+	Access
 
 	ConnectTimeout, HeaderTimeout, UpstreamTimeout time.Duration
 	DrainTimeout, LeastTime                        time.Duration
@@ -41,7 +45,7 @@ type Serve struct {
 
 	LogLevel, LogFormat string
 
-	secretFile, baseURL, caFile, storeSecretFile string
+	baseURL, caFile, storeSecretFile string
 }
 
 // settings binds every setting of serve to its field.
@@ -50,16 +54,16 @@ func (c *Serve) settings() []Setting {
 	projectID.Env = "STYTCH_PROJECT_ID"
 	secret := text(&c.Secret, "", "", "The project's secret. Not a flag, since arguments are public on a machine.")
 	secret.Env = "STYTCH_SECRET"
-	secretFile := text(&c.secretFile, "stytch-secret-file", "", "A file that holds the secret, instead of STYTCH_SECRET.")
+	secretFile := text(&c.SecretFile, "stytch-secret-file", "", "A file that holds the secret, instead of STYTCH_SECRET.")
 	secretFile.Env = "STYTCH_SECRET_FILE"
 	baseURL := text(&c.baseURL, "stytch-base-url", "",
 		"Stytch's address; by default api.stytch.com for project-live- ids, else test.stytch.com. http:// only to loopback.")
 	baseURL.Env = "STYTCH_BASE_URL"
 	caFile := text(&c.caFile, "stytch-ca-file", "", "A PEM file of the certificates to trust for Stytch's address, instead of the system's.")
 	caFile.Env = "STYTCH_CA_FILE"
-	return []Setting{
-		address(&c.GRPCListen, "grpc-listen", "127.0.0.1:50051", "Where gRPC is served."),
-		address(&c.HTTPListen, "http-listen", "127.0.0.1:8080", "Where REST is served."),
+	return slices.Concat([]Setting{
+		door(&c.GRPCListen, "grpc-listen", "127.0.0.1:50051", "Where gRPC is served: host:port, or unix:/path."),
+		door(&c.HTTPListen, "http-listen", "127.0.0.1:8080", "Where REST is served: host:port, or unix:/path."),
 		address(&c.AdminListen, "admin-listen", "127.0.0.1:9464", "Where health and metrics are served, for operators only."),
 		boolean(&c.Sandbox, "sandbox", "Serve an emulated Stytch; the STYTCH_ settings are then ignored."),
 		seedFile(&c.SandboxSeed, "sandbox-seed", "A JSON file of organizations and members for --sandbox; see docs/sandbox.md."),
@@ -68,8 +72,7 @@ func (c *Serve) settings() []Setting {
 		secretFile,
 		baseURL,
 		caFile,
-		boolean(&c.AllowAnyCaller, "insecure-allow-any-caller",
-			"Serve a real project to whoever reaches the ports. Required for that until callers can be told apart."),
+	}, c.Access.settings(), []Setting{
 		duration(&c.ConnectTimeout, "upstream-connect-timeout", "5s", "For a connection to Stytch, and again for its TLS handshake."),
 		duration(&c.HeaderTimeout, "upstream-header-timeout", "31s", "From a request's last byte to the header of its answer."),
 		duration(&c.UpstreamTimeout, "upstream-timeout", "31s", "For a whole exchange with Stytch, whose own limit is 30 s."),
@@ -89,7 +92,7 @@ func (c *Serve) settings() []Setting {
 				"timeout and 2 s, before connections are cut."),
 		oneOf(&c.LogLevel, "log-level", "info", "The lowest level that is logged", "debug", "info", "warn", "error"),
 		oneOf(&c.LogFormat, "log-format", "json", "The form of the log on standard error", "json", "console"),
-	}
+	})
 }
 
 // ServeSettings returns the settings of serve, for --help and for the test that holds the README to them.
@@ -105,6 +108,7 @@ func ParseServe(args []string, getenv func(string) string) (*Serve, error) {
 	}
 	errs = append(errs, c.upstream()...)
 	errs = append(errs, c.stores()...)
+	errs = append(errs, c.callers()...)
 	return c, errors.Join(errs...)
 }
 
@@ -124,10 +128,10 @@ func (c *Serve) upstream() (errs []error) {
 		errs = append(errs, errors.New("STYTCH_SECRET: begins or ends with white space"))
 	}
 	switch {
-	case c.Secret != "" && c.secretFile != "":
+	case c.Secret != "" && c.SecretFile != "":
 		errs = append(errs, errors.New("STYTCH_SECRET_FILE: give this or STYTCH_SECRET, not both"))
-	case c.secretFile != "":
-		secret, err := readSecret(c.secretFile)
+	case c.SecretFile != "":
+		secret, err := readSecret(c.SecretFile)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("STYTCH_SECRET_FILE: %w", err))
 		}
@@ -144,10 +148,6 @@ func (c *Serve) upstream() (errs []error) {
 		if c.RootCAs, err = readCertificates(c.caFile); err != nil {
 			errs = append(errs, fmt.Errorf("STYTCH_CA_FILE: %w", err))
 		}
-	}
-	if !c.AllowAnyCaller {
-		errs = append(errs, errors.New("--insecure-allow-any-caller: is required to serve a real project, "+
-			"because this version cannot tell callers apart: whoever reaches its ports can take over accounts"))
 	}
 	return errs
 }
@@ -187,6 +187,7 @@ func webAddress(text string) (*url.URL, error) {
 	return u, nil
 }
 
+// loopback reports whether a host is this machine alone. That of an address for every interface is not.
 func loopback(host string) bool {
 	if host == "localhost" {
 		return true

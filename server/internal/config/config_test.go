@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -86,6 +87,10 @@ func TestServeDefaults(t *testing.T) {
 		ConnectTimeout: 5 * time.Second, HeaderTimeout: 31 * time.Second, UpstreamTimeout: 31 * time.Second,
 		DrainTimeout: 10 * time.Second, LeastTime: 250 * time.Millisecond, MaxInFlight: 1000, BreakerFailures: 20,
 		KeyTTL: 10 * time.Minute, MaxKeys: 10000,
+		Access: config.Access{
+			TLSMinVersion: tls.VersionTLS13, AuditFile: "-", ReloadInterval: 5 * time.Second,
+			AttemptsPerMember: 4, AttemptsWindow: 10 * time.Minute, AttemptsFailures: 20, AttemptsFailureShare: 50,
+		},
 		LogLevel: "info", LogFormat: "json",
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.Serve{})); diff != "" {
@@ -126,7 +131,7 @@ var readable = map[string]struct {
 	byFlag, byEnv string
 	get           func(*config.Serve) string
 }{
-	"grpc-listen":               {":1", "[::1]:2", func(c *config.Serve) string { return c.GRPCListen }},
+	"grpc-listen":               {"unix:/a/b", "[::1]:2", func(c *config.Serve) string { return c.GRPCListen }},
 	"http-listen":               {"localhost:0", ":65535", func(c *config.Serve) string { return c.HTTPListen }},
 	"admin-listen":              {":3", ":4", func(c *config.Serve) string { return c.AdminListen }},
 	"stytch-project-id":         {"project-live-2", "project-test-2", func(c *config.Serve) string { return c.ProjectID }},
@@ -138,11 +143,20 @@ var readable = map[string]struct {
 	"upstream-least-time":       {"5ms", "6ms", func(c *config.Serve) string { return c.LeastTime.String() }},
 	"upstream-max-in-flight":    {"1", "7", func(c *config.Serve) string { return strconv.Itoa(c.MaxInFlight) }},
 	"upstream-breaker-failures": {"0", "8", func(c *config.Serve) string { return strconv.Itoa(c.BreakerFailures) }},
-	"upstream-header-timeout":   {"3s", "4s", func(c *config.Serve) string { return c.HeaderTimeout.String() }},
-	"upstream-timeout":          {"5s", "500ms", func(c *config.Serve) string { return c.UpstreamTimeout.String() }},
-	"drain-timeout":             {"7s", "8s", func(c *config.Serve) string { return c.DrainTimeout.String() }},
-	"log-level":                 {"debug", "error", func(c *config.Serve) string { return c.LogLevel }},
-	"log-format":                {"json", "console", func(c *config.Serve) string { return c.LogFormat }},
+	"tls-min-version": {"1.2", "1.3", func(c *config.Serve) string {
+		return map[uint16]string{tls.VersionTLS12: "1.2", tls.VersionTLS13: "1.3"}[c.TLSMinVersion]
+	}},
+	"attempts-per-member":      {"2", "3", func(c *config.Serve) string { return strconv.Itoa(c.AttemptsPerMember) }},
+	"attempts-window":          {"1s", "2s", func(c *config.Serve) string { return c.AttemptsWindow.String() }},
+	"attempts-caller-failures": {"7", "8", func(c *config.Serve) string { return strconv.Itoa(c.AttemptsFailures) }},
+	"attempts-caller-share":    {"1", "100", func(c *config.Serve) string { return strconv.Itoa(c.AttemptsFailureShare) }},
+	"audit-file":               {"/a", "/b", func(c *config.Serve) string { return c.AuditFile }},
+	"reload-interval":          {"1s", "2s", func(c *config.Serve) string { return c.ReloadInterval.String() }},
+	"upstream-header-timeout":  {"3s", "4s", func(c *config.Serve) string { return c.HeaderTimeout.String() }},
+	"upstream-timeout":         {"5s", "500ms", func(c *config.Serve) string { return c.UpstreamTimeout.String() }},
+	"drain-timeout":            {"7s", "8s", func(c *config.Serve) string { return c.DrainTimeout.String() }},
+	"log-level":                {"debug", "error", func(c *config.Serve) string { return c.LogLevel }},
+	"log-format":               {"json", "console", func(c *config.Serve) string { return c.LogFormat }},
 }
 
 func TestFlagOverEnvironmentOverDefault(t *testing.T) {
@@ -173,7 +187,8 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 
 // TestEverySettingIsTested makes whoever adds a setting say here how it is read.
 func TestEverySettingIsTested(t *testing.T) {
-	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file", "stytch-ca-file", "sandbox-seed", "store-secret-file"}
+	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file", "stytch-ca-file", "sandbox-seed", "store-secret-file",
+		"policy", "tls-certificate-file", "tls-key-file", "tls-client-ca-file", "attempts-fail-closed", "audit-fail-closed"}
 	for _, s := range config.ServeSettings() {
 		if _, ok := readable[s.Flag]; !ok && !slices.Contains(elsewhere, s.Flag) {
 			t.Errorf("no test reads the value of %s", s.Name())
@@ -232,8 +247,8 @@ func TestWrongValuesAreNamedBySource(t *testing.T) {
 		{"project id with a line end", env{"STYTCH_PROJECT_ID": "project-test-1\n"}, nil, "STYTCH_PROJECT_ID"},
 		{"no project id", env{"STYTCH_PROJECT_ID": ""}, nil, "STYTCH_PROJECT_ID"},
 		{"no secret", env{"STYTCH_SECRET": ""}, nil, "STYTCH_SECRET"},
-		{"any caller, unsaid", env{"RECOVERYCODES_INSECURE_ALLOW_ANY_CALLER": ""}, nil, "--insecure-allow-any-caller"},
-		{"any caller, denied", nil, []string{"--insecure-allow-any-caller=false"}, "--insecure-allow-any-caller"},
+		{"any caller, unsaid", env{"RECOVERYCODES_INSECURE_ALLOW_ANY_CALLER": ""}, nil, "--policy"},
+		{"any caller, denied", nil, []string{"--insecure-allow-any-caller=false"}, "--policy"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -250,7 +265,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 	lines := refused(t, e, "--grpc-listen=nowhere", "--drain-timeout", "soon", "--no-such-flag=1", "stray", "--upstream-timeout")
 	blames(t, lines,
 		"-no-such-flag", "argument 5", "-upstream-timeout", "--grpc-listen: ", "--drain-timeout: ", "RECOVERYCODES_LOG_FORMAT: ",
-		"STYTCH_PROJECT_ID: ", "STYTCH_SECRET_FILE: ", "STYTCH_BASE_URL: ", "--insecure-allow-any-caller: ")
+		"STYTCH_PROJECT_ID: ", "STYTCH_SECRET_FILE: ", "STYTCH_BASE_URL: ", "--policy: ")
 }
 
 func TestUnknownFlagsAndStrayArguments(t *testing.T) {
@@ -283,7 +298,7 @@ func TestUnknownFlagsAndStrayArguments(t *testing.T) {
 func TestNoErrorShowsTheSecret(t *testing.T) {
 	for _, s := range config.ServeSettings() {
 		switch s.Flag {
-		case "stytch-project-id", "": // any text is a project id or a secret
+		case "stytch-project-id", "", "audit-file": // any text is a project id, a secret or a path
 			continue
 		}
 		refused(t, realProject.with(env{s.Env: secret}))

@@ -77,6 +77,26 @@ func address(into *string, flagName, def, doc string) Setting {
 	return s
 }
 
+// unixPrefix begins the address of a door that listens on a unix socket.
+const unixPrefix = "unix:"
+
+// door is an address, or a unix socket by unix:/path.
+func door(into *string, flagName, def, doc string) Setting {
+	s := address(into, flagName, def, doc)
+	network := s.set
+	s.set = func(t string) error {
+		if path, ok := strings.CutPrefix(t, unixPrefix); ok {
+			if !strings.HasPrefix(path, "/") {
+				return errors.New("want unix: and an absolute path")
+			}
+			*into = t
+			return nil
+		}
+		return network(t)
+	}
+	return s
+}
+
 func duration(into *time.Duration, flagName, def, doc string) Setting {
 	s := text(nil, flagName, def, doc)
 	s.set = func(t string) error {
@@ -211,6 +231,11 @@ func readSecret(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return Secret(content)
+}
+
+// Secret is what a file of one secret holds.
+func Secret(content []byte) (string, error) {
 	secret := strings.TrimRight(string(content), "\r\n")
 	if secret == "" {
 		return "", errors.New("is empty")

@@ -94,6 +94,9 @@ func (v *visit) fail(w http.ResponseWriter, e *apierror.Error) {
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
+	if status == http.StatusUnauthorized && e.Domain == "" { // this server's own refusal; Stytch's is about a person
+		h["Www-Authenticate"] = []string{`Bearer realm="recoverycodes"`, `Basic realm="recoverycodes"`}
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(text) // a caller that went away is told nothing
 }

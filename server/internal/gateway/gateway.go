@@ -2,7 +2,7 @@
 // and errors back into what Stytch's callers expect. Successes are the upstream's bytes, unchanged; failures have
 // Stytch's five fields, whoever decided them.
 //
-// It knows HTTP and the generated gateway. It knows no upstream and no rule about a request beyond its JSON; those
+// It finds out who calls before it reads a byte of a body. It knows HTTP and the generated gateway. It knows no upstream and no rule about a request beyond its JSON; those
 // are the service's, behind the same interceptors that gRPC callers pass.
 package gateway
 
@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"mime"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/interceptor"
@@ -33,14 +35,15 @@ const maxBody = 2 << 20
 const (
 	pathRecover = "/v1/b2b/recovery_codes/recover"
 	pathRotate  = "/v1/b2b/recovery_codes/rotate"
+	pathGet     = "/v1/b2b/recovery_codes/" // and an organization and a member
 )
 
 // forwarded are the request headers that the gateway library gets to see. Everything else is dropped at the door:
 // method overrides, forwarding and metadata headers, cookies, trailers. None of them has an effect here.
-var forwarded = []string{"Authorization", "Content-Type"}
+var forwarded = []string{"Content-Type"}
 
 // Handler returns the REST door of the service behind conn, and an error when the generated routes do not fit.
-func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer) (http.Handler, error) {
+func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer, guard *access.Guard) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
 		// The path is split before it is unescaped, so that an id with an escaped slash is one segment and refused by name.
@@ -62,7 +65,7 @@ func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer) (http.
 	if err := recoverycodesv1.RegisterRecoveryCodesServiceHandlerClient(context.Background(), mux, client); err != nil {
 		return nil, err
 	}
-	return &door{mux: mux, observer: observer}, nil
+	return &door{mux: mux, observer: observer, guard: guard}, nil
 }
 
 // none is a header matcher: no header passes between HTTP and gRPC by itself.
@@ -72,6 +75,7 @@ func none(string) (string, bool) { return "", false }
 type door struct {
 	mux      *runtime.ServeMux
 	observer *telemetry.Observer
+	guard    *access.Guard
 }
 
 // visit is what the door remembers of one request while the gateway library has it.
@@ -96,7 +100,13 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		d.observer.Ended(v.record, v.failure)
 	}()
-	if refusal := unsupported(r); refusal != nil {
+	method := rpcOf(r)
+	ctx, refusal := interceptor.Admit(r.Context(), d.guard, evidenceOf(r), v.record, method)
+	if refusal == nil {
+		refusal = unsupported(r)
+	}
+	if refusal != nil {
+		v.record.Method = method
 		v.fail(w, refusal)
 		return
 	}
@@ -106,11 +116,37 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			header[name] = values
 		}
 	}
-	ctx := call.NewContext(context.WithValue(r.Context(), visitKey{}, v), v.record)
+	ctx = call.NewContext(context.WithValue(ctx, visitKey{}, v), v.record)
 	inner := r.WithContext(ctx)
 	inner.Header = header
 	inner.Body = &body{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), visit: v}
 	d.mux.ServeHTTP(w, inner)
+}
+
+// rpcOf is the RPC that a request is for, by its method and path; empty when there is no route. The generated routes
+// decide: a call that they take elsewhere is admitted again, as what it is.
+func rpcOf(r *http.Request) string {
+	switch {
+	case r.Method == http.MethodPost && r.URL.Path == pathRecover:
+		return recoverycodesv1.RecoveryCodesService_Recover_FullMethodName
+	case r.Method == http.MethodPost && r.URL.Path == pathRotate:
+		return recoverycodesv1.RecoveryCodesService_Rotate_FullMethodName
+	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, pathGet):
+		return recoverycodesv1.RecoveryCodesService_Get_FullMethodName
+	default:
+		return ""
+	}
+}
+
+// evidenceOf is what HTTP has seen of a call and its connection.
+func evidenceOf(r *http.Request) access.Evidence {
+	network := ""
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		network = local.Network()
+	}
+	e := access.OfConnection(network, r.RemoteAddr, r.TLS)
+	e.Authorization, e.ForwardedClientCert = r.Header.Values("Authorization"), r.Header.Values(access.ForwardedHeader)
+	return e
 }
 
 // unsupported refuses a body that is declared to be something else than plain JSON. A body that declares nothing is

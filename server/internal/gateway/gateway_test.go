@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/inproc"
@@ -68,10 +69,11 @@ func (s *service) Rotate(ctx context.Context, r *recoverycodesv1.RotateRequest) 
 func open(t *testing.T, s *service) (http.Handler, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
-	o := telemetry.NewObserver(zap.New(core))
-	channel := inproc.New(interceptor.Unary(&interceptor.InFlight{}, o, time.Minute)...)
+	o := telemetry.NewObserver(zap.New(core), nil)
+	chain := interceptor.Chain{Calls: &interceptor.InFlight{}, Observer: o, Guard: access.Anyone(), Limit: time.Minute}
+	channel := inproc.New(chain.Unary()...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(channel, s)
-	h, err := Handler(channel, o)
+	h, err := Handler(channel, o, chain.Guard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +293,7 @@ func TestAPanicIsContained(t *testing.T) {
 		t.Errorf("status %d, %v", w.Code, body)
 	}
 	// One in the door itself: the channel is not there.
-	h, err := Handler(nil, telemetry.NewObserver(zap.NewNop()))
+	h, err := Handler(nil, telemetry.NewObserver(zap.NewNop(), nil), access.Anyone())
 	if err != nil {
 		t.Fatal(err)
 	}

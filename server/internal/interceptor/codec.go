@@ -84,8 +84,14 @@ func decodable(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler gr
 	return handler(ctx, req)
 }
 
-// decodableStream is decodable for the messages of a stream.
-type decodableStream struct{ grpc.ServerStream }
+// decodableStream is decodable for the messages of a stream. Its context carries the record of the call.
+type decodableStream struct {
+	grpc.ServerStream
+	ctx context.Context //nolint:containedctx // grpc.ServerStream hands its context out
+}
+
+// Context implements grpc.ServerStream.
+func (s decodableStream) Context() context.Context { return s.ctx }
 
 // RecvMsg implements grpc.ServerStream.
 func (s decodableStream) RecvMsg(m any) error {

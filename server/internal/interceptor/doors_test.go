@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/inproc"
@@ -59,10 +60,10 @@ type house struct {
 
 func build(handle func(context.Context) error, options ...zap.Option) *house {
 	core, lines := observer.New(zap.DebugLevel)
-	h := &house{observer: telemetry.NewObserver(zap.New(core, options...)), lines: lines}
-	chain := interceptor.Unary(&h.calls, h.observer, limit)
-	h.corridor = inproc.New(chain...)
-	h.server = grpc.NewServer(grpc.ChainUnaryInterceptor(chain...), grpc.ChainStreamInterceptor(interceptor.Stream(h.observer)...))
+	h := &house{observer: telemetry.NewObserver(zap.New(core, options...), nil), lines: lines}
+	chain := interceptor.Chain{Calls: &h.calls, Observer: h.observer, Guard: access.Anyone(), Limit: limit}
+	h.corridor = inproc.New(chain.Unary()...)
+	h.server = grpc.NewServer(grpc.ChainUnaryInterceptor(chain.Unary()...), grpc.ChainStreamInterceptor(chain.Stream()...))
 	for _, registrar := range []grpc.ServiceRegistrar{h.corridor, h.server} {
 		recoverycodesv1.RegisterRecoveryCodesServiceServer(registrar, service{handle: handle})
 		healthpb.RegisterHealthServer(registrar, health.NewServer())

@@ -1,8 +1,8 @@
 // Package interceptor is the chain that every call passes, from whichever door. Each link does one thing and the
 // order is written down once, in Unary.
 //
-// It knows gRPC, the record of a call and who observes it. It knows no message, and of the
-// service only that Get tells what an unknown outcome came to.
+// It knows gRPC, the record of a call, who observes it and who guards it. Of messages it knows only that some name an
+// organization, a member and a code, and of the service that Get tells what an unknown outcome came to.
 package interceptor
 
 import (
@@ -14,27 +14,42 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
-// Unary returns the chain, outermost first. limit bounds the time a handler may be given by its caller's deadline.
-func Unary(calls *InFlight, observer *telemetry.Observer, limit time.Duration) []grpc.UnaryServerInterceptor {
+// Chain is what the links of the chain work with. All fields are required but Audit.
+type Chain struct {
+	Calls    *InFlight
+	Observer *telemetry.Observer
+	Guard    *access.Guard
+	Audit    *Audit
+	// Limit bounds the time a handler may be given by its caller's deadline.
+	Limit time.Duration
+}
+
+// Unary returns the chain, outermost first.
+func (c Chain) Unary() []grpc.UnaryServerInterceptor {
 	return []grpc.UnaryServerInterceptor{
-		calls.count,        // outermost: a call has ended when its line is written
-		identify,           // before everything that names the call
-		observe(observer),  // outside recovery, so that a call that panicked has its line too
-		recovery(observer), // directly inside the observer: everything below may fail without taking the process along
-		deadline(limit),    // nothing above it needs the time that is left
-		decodable,          // last: what cannot be read is refused when everything else about the call is known
+		c.Calls.count,        // outermost: a call has ended when its lines are written
+		identify,             // before everything that names the call
+		observe(c.Observer),  // outside recovery, so that a call that panicked has its lines too
+		recovery(c.Observer), // directly inside the observer: everything below may fail without taking the process along
+		deadline(c.Limit),    // nothing above it needs the time that is left
+		c.Audit.name,         // so that a refusal too says whom the call was about
+		admit(c.Guard),       // before anything of the request counts
+		decodable,            // what cannot be read is refused when everything else about the call is known
+		organization,         // the last that needs no more than the policy; the rest is the service's
+		c.Audit.reserve,      // what cannot be recorded is not made
 	}
 }
 
 // Stream returns the chain for the streams there are, reflection and health's Watch: they live as long as their
 // callers like and concern no recovery code, so there is no deadline.
-func Stream(observer *telemetry.Observer) []grpc.StreamServerInterceptor {
-	return []grpc.StreamServerInterceptor{streamed(observer)}
+func (c Chain) Stream() []grpc.StreamServerInterceptor {
+	return []grpc.StreamServerInterceptor{streamed(c.Observer), admitStream(c.Guard)}
 }
 
 func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -134,7 +149,7 @@ func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
 
 func streamed(observer *telemetry.Observer) grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-		_, record := begin(stream.Context(), info.FullMethod)
+		ctx, record := begin(stream.Context(), info.FullMethod)
 		defer func() {
 			if recover() != nil {
 				observer.Panicked(record, debug.Stack())
@@ -148,6 +163,6 @@ func streamed(observer *telemetry.Observer) grpc.StreamServerInterceptor {
 			observer.Ended(record, failure)
 			err = failure
 		}()
-		return handler(srv, decodableStream{stream})
+		return handler(srv, decodableStream{stream, ctx})
 	}
 }

@@ -143,6 +143,7 @@ func TestAccessLine(t *testing.T) {
 				delete(got, "duration")
 				want := map[string]any{
 					"method": "Recover", "door": string(d.name), "code": tt.code, "request_id": "id-1", "outcome": string(tt.outcome),
+					"caller": "anyone",
 				}
 				if tt.reason != "" {
 					want["reason"] = tt.reason
@@ -150,7 +151,7 @@ func TestAccessLine(t *testing.T) {
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Errorf("line (-want +got):\n%s", diff)
 				}
-				series := fmt.Sprintf(`recoverycodes_calls_total{code=%q,door=%q,method="Recover"}`, tt.code, d.name)
+				series := fmt.Sprintf(`recoverycodes_calls_total{caller="anyone",code=%q,door=%q,method="Recover"}`, tt.code, d.name)
 				if got := h.metric(series); got != "1" {
 					t.Errorf("%s is %q, want 1", series, got)
 				}

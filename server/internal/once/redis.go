@@ -93,6 +93,10 @@ func NewRedis(cfg RedisConfig) (*Redis, error) {
 	return r, nil
 }
 
+// Client is the connection to Redis, for others who keep something there. It is checked as this store needs it, asks
+// nothing twice, and is closed with the store.
+func (r *Redis) Client() *redis.Client { return r.client }
+
 // Do has the contract of Memory.Do, for all stores on the same Redis. More can come between: ErrDown if Redis cannot be
 // asked whether the key is free. One who waits already goes on waiting then: it is known that there is another
 // call, so what it gets is that call's record or, at the end of the context, ErrWaiting. If the process of a run ends
@@ -145,8 +149,8 @@ func (r *Redis) claim(ctx context.Context, cl *claim) (finding, error) {
 		start := time.Now()
 		found, err := r.find(ctx, cl)
 		switch {
-		case err == nil && found.state == foundClaimed && time.Since(start) > r.lease/4:
-			// Not enough of the lease may be left for a run. Asking again makes it whole.
+		case err == nil && (found.state == foundLapsed || found.state == foundClaimed && time.Since(start) > r.lease/4):
+			// Not enough of the lease may be left for a run. If some is, asking again makes it whole.
 			cl.unsure, reason = true, errLate
 		case err == nil:
 			cl.unsure = cl.unsure && found.state != foundClaimed

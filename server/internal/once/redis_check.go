@@ -3,6 +3,7 @@ package once
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -176,6 +177,8 @@ func down(err error) error {
 	var (
 		refused refusal
 		network net.Error
+		trust   *tls.CertificateVerificationError
+		plain   tls.RecordHeaderError
 	)
 	reason := "what answers is not Redis"
 	switch {
@@ -193,6 +196,10 @@ func down(err error) error {
 		reason = "the caller has gone"
 	case errors.Is(err, io.EOF):
 		reason = "the connection was closed"
+	case errors.As(err, &trust):
+		reason = trust.Error()
+	case errors.As(err, &plain):
+		reason = "it does not speak TLS"
 	case errors.As(err, &network):
 		reason = network.Error()
 	}

@@ -50,9 +50,9 @@ func (v *violations) key(given []string) string {
 // effect makes a call that has an effect. With an idempotency key it is made at most once: whoever comes again with the
 // same key and request is given the exchange that there was, whatever it came to. Only what surely had no effect, since
 // nothing was sent or a rate limit stopped it, frees the key for another try.
-func (s *Service) effect(ctx context.Context, op *operation, key string, req proto.Message, send func() stytch.Exchange) (stytch.Exchange, *apierror.Error) {
+func (s *Service) effect(ctx context.Context, op *operation, key string, req proto.Message, try func() (stytch.Exchange, *apierror.Error)) (stytch.Exchange, *apierror.Error) {
 	if key == "" {
-		return s.admit(ctx, send)
+		return try()
 	}
 	canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(req)
 	if err != nil {
@@ -62,9 +62,9 @@ func (s *Service) effect(ctx context.Context, op *operation, key string, req pro
 		own     stytch.Exchange
 		refusal *apierror.Error
 	)
-	record, replayed, err := s.options.Once.Do(ctx, once.Call{Key: key, Request: append([]byte(op.name+"\x00"), canonical...)},
+	record, replayed, err := s.options.Once.Do(ctx, once.Call{Caller: recordOf(ctx).Caller, Key: key, Request: append([]byte(op.name+"\x00"), canonical...)},
 		func() ([]byte, bool) {
-			own, refusal = s.admit(ctx, send)
+			own, refusal = try()
 			if refusal != nil || !own.Sent || own.Status == http.StatusTooManyRequests {
 				return nil, false
 			}

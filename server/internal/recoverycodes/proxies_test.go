@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
@@ -64,10 +65,11 @@ func TestFuseBehindHAProxy(t *testing.T) {
 func TestRESTBehindHAProxy(t *testing.T) {
 	r := newReplicas(t, 1, true)[0]
 	withStore(t, r.service, 10)
-	observer := telemetry.NewObserver(zap.NewNop())
-	corridor := inproc.New(interceptor.Unary(&interceptor.InFlight{}, observer, time.Minute)...)
+	observer := telemetry.NewObserver(zap.NewNop(), nil)
+	chain := interceptor.Chain{Calls: &interceptor.InFlight{}, Observer: observer, Guard: access.Anyone(), Limit: time.Minute}
+	corridor := inproc.New(chain.Unary()...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, r.service)
-	door, err := gateway.Handler(corridor, observer)
+	door, err := gateway.Handler(corridor, observer, chain.Guard)
 	if err != nil {
 		t.Fatal(err)
 	}

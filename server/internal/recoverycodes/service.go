@@ -58,6 +58,12 @@ type Options struct {
 	// Once keeps what calls with an idempotency key came to.
 	Once Once
 
+	// Attempts bounds wrong codes; nil does not.
+	Attempts Attempts
+
+	// OnCredentials is told that Stytch has refused this server's own credentials; it must not block. It may be nil.
+	OnCredentials func()
+
 	// OnDrift is told where an answer departs from the contract; it must not block. It may be nil.
 	OnDrift func(method string, drift []transcode.Drift)
 }
@@ -122,18 +128,20 @@ func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverReque
 	}
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x, failure := s.effect(ctx, &s.recover, key, req, func() stytch.Exchange {
-		return s.upstream.Recover(ctx, stytch.RecoverParams{
-			OrganizationID:           req.GetOrganizationId(),
-			MemberID:                 req.GetMemberId(),
-			RecoveryCode:             req.GetRecoveryCode(),
-			IntermediateSessionToken: req.IntermediateSessionToken,
-			SessionToken:             req.SessionToken,
-			SessionJWT:               req.SessionJwt,
-			SessionDurationMinutes:   req.SessionDurationMinutes,
-			SessionCustomClaims:      claims,
-			TelemetryID:              req.TelemetryId,
-		}, s.announce(ctx))
+	x, failure := s.effect(ctx, &s.recover, key, req, func() (stytch.Exchange, *apierror.Error) {
+		return s.attempt(ctx, req.GetMemberId(), func() stytch.Exchange {
+			return s.upstream.Recover(ctx, stytch.RecoverParams{
+				OrganizationID:           req.GetOrganizationId(),
+				MemberID:                 req.GetMemberId(),
+				RecoveryCode:             req.GetRecoveryCode(),
+				IntermediateSessionToken: req.IntermediateSessionToken,
+				SessionToken:             req.SessionToken,
+				SessionJWT:               req.SessionJwt,
+				SessionDurationMinutes:   req.SessionDurationMinutes,
+				SessionCustomClaims:      claims,
+				TelemetryID:              req.TelemetryId,
+			}, s.announce(ctx))
+		})
 	})
 	if failure != nil {
 		return nil, withoutExchange(ctx, failure)
@@ -157,8 +165,10 @@ func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest
 	}
 	mayHaveLeft(ctx)
 	start := time.Now()
-	x, failure := s.effect(ctx, &s.rotate, key, req, func() stytch.Exchange {
-		return s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
+	x, failure := s.effect(ctx, &s.rotate, key, req, func() (stytch.Exchange, *apierror.Error) {
+		return s.admit(ctx, func() stytch.Exchange {
+			return s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
+		})
 	})
 	if failure != nil {
 		return nil, withoutExchange(ctx, failure)
@@ -209,6 +219,9 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 		return nil
 	}
 	record.UpstreamRequestID = failure.RequestID
+	if failure.Reason == apierror.UpstreamCredentials && s.options.OnCredentials != nil {
+		s.options.OnCredentials()
+	}
 	return failure
 }
 

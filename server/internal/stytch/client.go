@@ -64,7 +64,7 @@ const (
 // Client calls Stytch. It is safe for concurrent use.
 type Client struct {
 	cfg           Config
-	authorization string
+	authorization atomic.Pointer[string]
 
 	// Get and the two operations with an effect do not share connections: see effectsIdle.
 	reads, effects *http.Transport
@@ -82,12 +82,19 @@ func New(cfg Config) (*Client, error) {
 	case cfg.ConnectTimeout <= 0 || cfg.HeaderTimeout <= 0 || cfg.Timeout <= 0 || cfg.MaxAnswerBytes <= 0:
 		return nil, errors.New("stytch: every limit must be positive")
 	}
-	return &Client{
-		cfg:           cfg,
-		authorization: "Basic " + base64.StdEncoding.EncodeToString([]byte(cfg.ProjectID+":"+cfg.Secret)),
-		reads:         newTransport(cfg, readsIdle, readsPing),
-		effects:       newTransport(cfg, effectsIdle, effectsPing),
-	}, nil
+	c := &Client{
+		cfg:     cfg,
+		reads:   newTransport(cfg, readsIdle, readsPing),
+		effects: newTransport(cfg, effectsIdle, effectsPing),
+	}
+	c.SetSecret(cfg.Secret)
+	return c, nil
+}
+
+// SetSecret exchanges the project's secret, for the requests that follow. It must not be empty.
+func (c *Client) SetSecret(secret string) {
+	authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte(c.cfg.ProjectID+":"+secret))
+	c.authorization.Store(&authorization)
 }
 
 func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
@@ -210,7 +217,7 @@ func (c *Client) request(ctx context.Context, method, escapedPath string) *http.
 	u.Path, _ = url.PathUnescape(u.RawPath)
 	u.RawQuery, u.Fragment = "", ""
 	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Header: http.Header{
-		"Authorization": {c.authorization},
+		"Authorization": {*c.authorization.Load()},
 		"Content-Type":  {"application/json"}, // bare: Stytch is said to refuse a charset; its SDKs send it on GET too
 		"User-Agent":    {c.cfg.UserAgent},
 	}}).WithContext(ctx)

@@ -14,21 +14,26 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/audit"
 	"recoverycodes.internal/server/internal/call"
 )
 
-// Observer writes the access line of each call and counts it. It is safe for concurrent use.
+// Observer writes the access line and the audit line of each call and counts it. It is safe for concurrent use.
 type Observer struct {
 	log      *zap.Logger
+	audit    *audit.Log // nil when there is none
 	registry *prometheus.Registry
 
-	calls    *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
-	outcomes *prometheus.CounterVec
-	upstream *prometheus.HistogramVec
-	replays  *prometheus.CounterVec
-	drift    *prometheus.CounterVec
-	panics   prometheus.Counter
+	calls     *prometheus.CounterVec
+	seconds   *prometheus.HistogramVec
+	outcomes  *prometheus.CounterVec
+	upstream  *prometheus.HistogramVec
+	replays   *prometheus.CounterVec
+	drift     *prometheus.CounterVec
+	panics    prometheus.Counter
+	dropped   prometheus.Counter
+	uncounted *prometheus.CounterVec
+	reloads   *prometheus.CounterVec
 
 	drifted firsts
 }
@@ -36,15 +41,16 @@ type Observer struct {
 // buckets reach from a refusal on the spot to the upstream's own time limit of 30 s.
 var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20, 32}
 
-// NewObserver returns an observer with a metrics registry of its own.
-func NewObserver(log *zap.Logger) *Observer {
+// NewObserver returns an observer with a metrics registry of its own. The audit log may be nil.
+func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
 	o := &Observer{
 		log:      log,
+		audit:    audit,
 		registry: prometheus.NewRegistry(),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "recoverycodes_calls_total",
-			Help: "Calls that have ended, by RPC, door (grpc, rest) and gRPC status code.",
-		}, []string{"method", "door", "code"}),
+			Help: "Calls that have ended, by RPC, door (grpc, rest), gRPC status code and caller, as the policy names it.",
+		}, []string{"method", "door", "code", "caller"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "recoverycodes_call_duration_seconds", Buckets: buckets,
 			Help: "Time from a call's arrival to its answer.",
@@ -70,6 +76,19 @@ func NewObserver(log *zap.Logger) *Observer {
 			Help: "Handlers that panicked: defects of this server.",
 		}),
 	}
+	o.dropped = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "recoverycodes_audit_dropped_total",
+		Help: "Audit lines that were lost because they could not be written and there was no place left to keep them.",
+	})
+	o.uncounted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "recoverycodes_attempts_store_failures_total",
+		Help: "Recovers for which the shared count of wrong codes could not be asked or told: refused, alone (counted here only), unsettled.",
+	}, []string{"consequence"})
+	o.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "recoverycodes_reload_failures_total",
+		Help: "States of files that were not taken over because they are wrong: policy, tls, secret, jwks.",
+	}, []string{"what"})
+	o.registry.MustRegister(o.dropped, o.uncounted, o.reloads)
 	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.replays, o.drift, o.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return o
@@ -92,7 +111,7 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	}
 	took := time.Since(record.Start)
 	method := rpc(record.Method)
-	o.calls.WithLabelValues(method, string(record.Door), code.String()).Inc()
+	o.calls.WithLabelValues(method, string(record.Door), code.String(), record.Caller).Inc()
 	o.seconds.WithLabelValues(method, string(record.Door)).Observe(took.Seconds())
 	if record.Replayed {
 		o.replays.WithLabelValues(method).Inc()
@@ -102,19 +121,45 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	if record.UpstreamTime > 0 && !record.Replayed {
 		o.upstream.WithLabelValues(method, strconv.Itoa(record.UpstreamStatus)).Observe(record.UpstreamTime.Seconds())
 	}
+	o.record(record, method, code)
 	if line := o.log.Check(levelOf(record, err), "call"); line != nil {
 		line.Write(fields(record, err, method, code, took)...)
 	}
 }
 
+// record writes the audit line of a call of the service. Where a place was kept for it, it is used.
+func (o *Observer) record(record *call.Call, method string, code codes.Code) {
+	if o.audit == nil || !OfService(record.Method) {
+		if record.Place != nil {
+			record.Place.Release()
+		}
+		return
+	}
+	line := audit.Line{
+		Time: record.Start, Caller: record.Caller, Method: method, Door: string(record.Door),
+		Organization: record.Organization, Member: record.Member,
+		Outcome: string(record.Outcome), Code: code.String(),
+		StytchRequestID: record.UpstreamRequestID, RequestID: record.RequestID,
+		Replayed: record.Replayed, CodeFingerprint: record.CodeFingerprint,
+	}
+	if record.Place != nil {
+		record.Place.Write(line)
+	} else {
+		o.audit.Write(line)
+	}
+}
+
 func fields(record *call.Call, err *apierror.Error, method string, code codes.Code, took time.Duration) []zap.Field {
-	out := append(make([]zap.Field, 0, 12),
+	out := append(make([]zap.Field, 0, 14),
 		zap.String("method", method),
 		zap.String("door", string(record.Door)),
 		zap.String("code", code.String()),
 		zap.Duration("duration", took),
 		zap.String("request_id", record.RequestID),
 	)
+	if record.Caller != "" {
+		out = append(out, zap.String("caller", record.Caller))
+	}
 	if record.Outcome != "" {
 		out = append(out, zap.String("outcome", string(record.Outcome)))
 	}
@@ -153,13 +198,16 @@ func levelOf(record *call.Call, err *apierror.Error) zapcore.Level {
 	}
 }
 
+// OfService reports whether a full RPC name is one of the recovery-codes service, and not of health or reflection.
+func OfService(method string) bool { return strings.HasPrefix(method, "/stytch.") }
+
 // rpc shortens "/package.Service/Method" to "Method" for the service, and keeps the service's name for others. A
 // call that never found its route has no method.
 func rpc(full string) string {
 	switch {
 	case full == "":
 		return "none"
-	case strings.HasPrefix(full, "/stytch."):
+	case OfService(full):
 		return full[strings.LastIndexByte(full, '/')+1:]
 	default:
 		return strings.TrimPrefix(full, "/")
@@ -171,6 +219,23 @@ func (o *Observer) Panicked(record *call.Call, stack []byte) {
 	o.panics.Inc()
 	o.log.Error("panic", zap.String("method", rpc(record.Method)), zap.String("request_id", record.RequestID),
 		zap.ByteString("stack", stack))
+}
+
+// AuditDropped counts an audit line that was lost.
+func (o *Observer) AuditDropped() { o.dropped.Inc() }
+
+// Uncounted counts an attempt that the shared store of attempts does not know of.
+func (o *Observer) Uncounted(consequence string) { o.uncounted.WithLabelValues(consequence).Inc() }
+
+// NotReloaded counts and logs a file whose new content is not taken over; what names it. The old one stays in force.
+func (o *Observer) NotReloaded(what string, err error) {
+	o.reloads.WithLabelValues(what).Inc()
+	o.log.Error("a file has changed and is wrong; the old content stays in force", zap.String("what", what), zap.Error(err))
+}
+
+// Gauge adds a metric that is read when it is asked for.
+func (o *Observer) Gauge(name, help string, value func() float64) {
+	o.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }
 
 // Drifted counts a departure of an upstream answer from the contract, and logs each place once in the process's life.

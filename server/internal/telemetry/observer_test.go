@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -27,7 +28,7 @@ const service = "/stytch.b2b.recoverycodes.v1.RecoveryCodesService/"
 // observed returns an Observer and the lines it writes.
 func observed() (*telemetry.Observer, *observer.ObservedLogs) {
 	core, lines := observer.New(zap.DebugLevel)
-	return telemetry.NewObserver(zap.New(core)), lines
+	return telemetry.NewObserver(zap.New(core), nil), lines
 }
 
 // series returns the server's own series that are exposed, by name and labels.
@@ -191,7 +192,7 @@ func TestEndedOnce(t *testing.T) {
 	}
 	got := series(t, o)
 	for _, name := range []string{
-		`recoverycodes_calls_total{code="OK",door="rest",method="Get"}`,
+		`recoverycodes_calls_total{caller="",code="OK",door="rest",method="Get"}`,
 		`recoverycodes_call_duration_seconds_count{door="rest",method="Get"}`,
 		`recoverycodes_outcomes_total{method="Get",outcome="done"}`,
 		`recoverycodes_upstream_duration_seconds_count{method="Get",status="200"}`,
@@ -200,7 +201,7 @@ func TestEndedOnce(t *testing.T) {
 			t.Errorf("%s is %q, want 1", name, got[name])
 		}
 	}
-	if name := `recoverycodes_calls_total{code="Internal",door="rest",method="Get"}`; got[name] != "" {
+	if name := `recoverycodes_calls_total{caller="",code="Internal",door="rest",method="Get"}`; got[name] != "" {
 		t.Errorf("%s is %s, want no such series", name, got[name])
 	}
 }
@@ -216,12 +217,16 @@ func TestMetrics(t *testing.T) {
 	o.Ended(record(call.REST, "", nil), &apierror.Error{Code: codes.NotFound, Reason: apierror.RouteNotFound, Message: "no such path"})
 	o.Panicked(record(call.GRPC, service+"Get", nil), nil)
 	o.Drifted("Get", "member.new", "unknown")
+	o.AuditDropped()
+	o.Uncounted("alone")
+	o.NotReloaded("policy", errors.New("line 1"))
+	o.Gauge("recoverycodes_something", "It is read when it is asked for.", func() float64 { return 7 })
 
 	want := map[string]string{
-		`recoverycodes_calls_total{code="OK",door="grpc",method="Recover"}`:                  "2",
-		`recoverycodes_calls_total{code="OK",door="rest",method="Recover"}`:                  "1",
-		`recoverycodes_calls_total{code="Unknown",door="grpc",method="Rotate"}`:              "1",
-		`recoverycodes_calls_total{code="NotFound",door="rest",method="none"}`:               "1",
+		`recoverycodes_calls_total{caller="",code="OK",door="grpc",method="Recover"}`:        "2",
+		`recoverycodes_calls_total{caller="",code="OK",door="rest",method="Recover"}`:        "1",
+		`recoverycodes_calls_total{caller="",code="Unknown",door="grpc",method="Rotate"}`:    "1",
+		`recoverycodes_calls_total{caller="",code="NotFound",door="rest",method="none"}`:     "1",
 		`recoverycodes_call_duration_seconds_count{door="grpc",method="Recover"}`:            "2",
 		`recoverycodes_call_duration_seconds_count{door="rest",method="Recover"}`:            "1",
 		`recoverycodes_call_duration_seconds_count{door="grpc",method="Rotate"}`:             "1",
@@ -237,7 +242,11 @@ func TestMetrics(t *testing.T) {
 		`recoverycodes_call_duration_seconds_bucket{door="grpc",method="Recover",le="0.5"}`:  "0",
 		`recoverycodes_call_duration_seconds_bucket{door="grpc",method="Recover",le="+Inf"}`: "2",
 		`recoverycodes_answer_drift_total{kind="unknown",method="Get"}`:                      "1",
-		`recoverycodes_panics_total`: "1",
+		`recoverycodes_panics_total`:                                       "1",
+		`recoverycodes_audit_dropped_total`:                                "1",
+		`recoverycodes_attempts_store_failures_total{consequence="alone"}`: "1",
+		`recoverycodes_reload_failures_total{what="policy"}`:               "1",
+		`recoverycodes_something`:                                          "7",
 	}
 	got := series(t, o)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
