@@ -24,7 +24,8 @@ const keyPrefix = "recoverycodes:once:"
 
 // claimScript looks for a call under all its names and, if there is nothing, writes that it is under way. It looks and
 // writes in one step. Asked again with the same token, because an answer was lost or came late, it says again that the
-// call is claimed, and the lease begins anew. Fingerprints are HMACs, so comparing them here tells nobody anything.
+// call is claimed, and the lease begins anew; but not if it is over, since others have been told that nobody knows
+// what became of the run. Fingerprints are HMACs, so comparing them here tells nobody anything.
 //
 // It begins with no "#!lua", since Redis would then refuse it whole when memory is full; so it refuses only the
 // write, and what is there is still found.
@@ -40,8 +41,12 @@ for i, name in ipairs(KEYS) do
   if found[1] then
     if found[1] ~= ARGV[3 + i] then return {'reused'} end
     if found[2] then return {'kept', i - 1, found[2]} end
-    if not found[3] or now >= tonumber(found[4]) then return {'unknown'} end
-    if found[3] ~= token then return {'running'} end
+    local over = not found[3] or now >= tonumber(found[4])
+    if found[3] == token then
+      if over then return {'lapsed'} end
+    else
+      return {over and 'unknown' or 'running'}
+    end
   end
 end
 redis.call('HSET', KEYS[1], 'fingerprint', ARGV[4], 'token', token, 'until', string.format('%d', now + lease))
@@ -102,6 +107,7 @@ func (r *Redis) newClaim(c Call) (*claim, error) {
 // What the claim script finds. That a record was kept or that nobody knows is also what a run is settled with.
 const (
 	foundClaimed = "claimed" // the run is this call's to do and to settle
+	foundLapsed  = "lapsed"  // it was, but it was not begun in time
 	foundRunning = "running"
 	foundReused  = "reused"
 	foundKept    = "kept"
@@ -130,7 +136,7 @@ func (r *Redis) find(ctx context.Context, cl *claim) (finding, error) {
 	}
 	var f finding
 	switch f.state, _ = reply[0].(string); f.state {
-	case foundClaimed, foundRunning, foundReused, foundUnknown:
+	case foundClaimed, foundLapsed, foundRunning, foundReused, foundUnknown:
 		return f, nil
 	case foundKept:
 		if len(reply) != 3 {

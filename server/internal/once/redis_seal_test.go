@@ -161,6 +161,10 @@ func TestAClaimIsRepeated(t *testing.T) {
 			t.Errorf("theirs is %s, want running", got)
 		}
 	}
+	mine.unsure = true // as after a question whose answer was lost
+	if found, err := r.claim(t.Context(), mine); err != nil || found.state != foundClaimed || mine.unsure {
+		t.Errorf("mine is %s, %v and unsure: %t; a claim whose run begins must not be released", found.state, err, mine.unsure)
+	}
 	for _, o := range []outcome{freed, kept, unknown} {
 		if end(theirs, o) {
 			t.Errorf("theirs was settled with %d, and it is mine", o)
@@ -171,6 +175,35 @@ func TestAClaimIsRepeated(t *testing.T) {
 	}
 	if got := state(mine); got != foundKept {
 		t.Errorf("a late question has %s, want kept", got)
+	}
+}
+
+// TestAClaimLapses: it was given, but no run had begun when others were told that nobody knows what became of it.
+func TestAClaimLapses(t *testing.T) {
+	url := daemon.StartRedis(t).URL()
+	r, other := newTestRedis(t, url), newTestRedis(t, url)
+	r.lease = time.Millisecond
+	cl, err := r.newClaim(sealedCall)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.find(t.Context(), cl); err != nil {
+		t.Fatal(err)
+	}
+	run := func() ([]byte, bool) { return []byte("the session"), true }
+	if _, _, err := other.Do(t.Context(), sealedCall, run); !errors.Is(err, ErrUnknown) {
+		t.Fatalf("another gets %v, want ErrUnknown", err)
+	}
+	r.lease = time.Minute
+	if found, err := r.claim(t.Context(), cl); !errors.Is(err, ErrDown) || !cl.unsure {
+		t.Errorf("got %v, %v and unsure: %t, want ErrDown and that it is released", found, err, cl.unsure)
+	}
+	r.forget(cl)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, replayed, err := other.Do(t.Context(), sealedCall, run); err != nil || replayed {
+		t.Errorf("after the release: replayed %t, %v, want a run", replayed, err)
 	}
 }
 
