@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
@@ -44,6 +45,25 @@ func TestSized(t *testing.T) {
 	}
 	if _, err := sized(100); err == nil {
 		t.Error("an answer of 100 bytes was made")
+	}
+}
+
+func TestRecoversDiffer(t *testing.T) {
+	request := recoverRequest()
+	seen := make(map[string]bool)
+	for range 100 {
+		key := request.vary(request.message)
+		var got recoverycodesv1.RecoverRequest
+		if err := proto.Unmarshal(request.message[5:], &got); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(got.GetMemberId(), memberID[:len(memberID)-4]) {
+			t.Fatalf("the member is %q", got.GetMemberId())
+		}
+		if seen[key] || seen[got.GetMemberId()] {
+			t.Fatal("a key or a member came twice")
+		}
+		seen[key], seen[got.GetMemberId()] = true, true
 	}
 }
 

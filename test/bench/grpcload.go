@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,10 @@ type grpcRequest struct {
 	method  string              // "/package.Service/Method"
 	message []byte              // encoded
 	headers []hpack.HeaderField // besides those that gRPC demands
-	key     func() string       // the idempotency key of the next call; nil for calls without
+
+	// vary makes the message that of the next call, in place, and returns the call's idempotency key. It is nil for calls
+	// that are all alike and have no key.
+	vary func(message []byte) (key string)
 }
 
 func newGRPCLoad(address string, request grpcRequest, callers int) (*grpcLoad, error) {
@@ -164,6 +168,7 @@ func dialGRPC(address string, request grpcRequest) (*grpcConnection, error) {
 		ended: make(chan struct{}), idle: make(chan error, 2),
 		open: make(map[uint32]time.Time), stream: 1,
 	}
+	c.request.message = bytes.Clone(request.message) // vary writes into it
 	c.request.headers = append([]hpack.HeaderField{
 		{Name: ":method", Value: "POST"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: request.method},
 		{Name: ":authority", Value: address}, {Name: "content-type", Value: "application/grpc"},
@@ -247,8 +252,9 @@ func (c *grpcConnection) send(at time.Time) error {
 	for _, f := range c.request.headers {
 		_ = c.encoder.WriteField(f) // to memory
 	}
-	if c.request.key != nil {
-		_ = c.encoder.WriteField(hpack.HeaderField{Name: "idempotency-key", Value: c.request.key(), Sensitive: true})
+	if c.request.vary != nil {
+		key := c.request.vary(c.request.message)
+		_ = c.encoder.WriteField(hpack.HeaderField{Name: "idempotency-key", Value: key, Sensitive: true})
 	}
 	c.open[c.stream] = at
 	err := c.framer.WriteHeaders(http2.HeadersFrameParam{StreamID: c.stream, BlockFragment: c.block, EndHeaders: true})

@@ -22,10 +22,8 @@ type httpCaller struct {
 
 // newHTTPLoad connects callers. Each of them sends the same Get.
 func newHTTPLoad(address string, callers int) (*httpLoad, error) {
-	request := "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUser-Agent: bench\r\nAccept: application/json\r\n"
-	if callerAuthorization != "" {
-		request += "Authorization: " + callerAuthorization + "\r\n"
-	}
+	request := "GET " + path + " HTTP/1.1\r\nHost: " + address + "\r\nUser-Agent: bench\r\nAccept: application/json\r\n" +
+		"Authorization: Bearer " + callerToken + "\r\n\r\n"
 	l := &httpLoad{}
 	for range callers {
 		conn, err := net.Dial("tcp", address)
@@ -33,7 +31,7 @@ func newHTTPLoad(address string, callers int) (*httpLoad, error) {
 			l.close()
 			return nil, err
 		}
-		l.callers = append(l.callers, &httpCaller{conn, bufio.NewReaderSize(conn, 32<<10), []byte(request + "\r\n")})
+		l.callers = append(l.callers, &httpCaller{conn, bufio.NewReaderSize(conn, 32<<10), []byte(request)})
 	}
 	return l, nil
 }

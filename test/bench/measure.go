@@ -126,7 +126,7 @@ func loaded(b *bench, r *row) (s sample, err error) {
 		slices.Sort(times)
 		s.P50, s.P99 = micros(times[len(times)/2]), micros(times[len(times)*99/100])
 	}
-	return s, p.cutLog()
+	return s, p.cutLogs()
 }
 
 func drive(l load, r *row, d time.Duration) (n int, times []time.Duration, err error) {

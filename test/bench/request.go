@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -34,13 +35,22 @@ func getRequest() grpcRequest {
 		&recoverycodesv1.GetRequest{OrganizationId: organizationID, MemberId: memberID})
 }
 
-// recoverRequest is the Recover that a gRPC load sends. No two calls have the same key, in this run or another.
+// members is over how many members the Recovers are spread: attempts for one member are few, and count while they last.
+const members = 10000
+
+// recoverRequest is the Recover that a gRPC load sends. No two calls have the same key, in this run or another, and
+// those that are open at once concern different members.
 func recoverRequest() grpcRequest {
 	request := frame(recoverycodesv1.RecoveryCodesService_Recover_FullMethodName, recoverMessage())
-	next := time.Now().UnixNano()
-	request.key = func() string {
-		next++
-		return "bench-" + strconv.FormatInt(next, 36)
+	digits := bytes.Index(request.message, []byte(memberID)) + len(memberID) - 4
+	var next atomic.Int64
+	next.Store(time.Now().UnixNano())
+	request.vary = func(message []byte) (key string) {
+		n := next.Add(1)
+		for i, rest := 3, n%members; i >= 0; i, rest = i-1, rest/10 {
+			message[digits+i] = byte('0' + rest%10)
+		}
+		return "bench-" + strconv.FormatInt(n, 36)
 	}
 	return request
 }
@@ -59,11 +69,10 @@ func frame(method string, message proto.Message) grpcRequest {
 		panic(err) // the messages are constants of this file
 	}
 	framed := binary.BigEndian.AppendUint32([]byte{0}, uint32(len(encoded)))
-	request := grpcRequest{method: method, message: append(framed, encoded...)}
-	if callerAuthorization != "" {
-		request.headers = []hpack.HeaderField{{Name: "authorization", Value: callerAuthorization}}
+	return grpcRequest{
+		method: method, message: append(framed, encoded...),
+		headers: []hpack.HeaderField{{Name: "authorization", Value: "Bearer " + callerToken}},
 	}
-	return request
 }
 
 // prove makes one call of a row with an ordinary client and looks at the answer, so that no round measures how
@@ -93,9 +102,7 @@ func proveHTTP(ctx context.Context, address string, want []byte) error {
 	if err != nil {
 		return err
 	}
-	if callerAuthorization != "" {
-		req.Header.Set("Authorization", callerAuthorization)
-	}
+	req.Header.Set("Authorization", "Bearer "+callerToken)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err
@@ -121,10 +128,7 @@ func proveHTTP(ctx context.Context, address string, want []byte) error {
 // dialProof returns an ordinary client, and the context of its calls.
 func dialProof(ctx context.Context, address string) (context.Context, *grpc.ClientConn, error) {
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if callerAuthorization != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", callerAuthorization)
-	}
-	return ctx, conn, err
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+callerToken), conn, err
 }
 
 func proveGet(ctx context.Context, address string, upstream []byte) error {

@@ -112,7 +112,9 @@ func (r *rig) server(name string) (*process, error) {
 
 // start starts one more process of a server and does not wait until it serves.
 func (r *rig) start(name string) (*process, error) {
+	base := filepath.Join(r.dir, strings.ReplaceAll(name, " ", "-"))
 	p := &process{}
+	p.audit = base + ".audit"
 	for _, address := range []*string{&p.grpc, &p.http, &p.admin, &p.profiler} {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -132,7 +134,7 @@ func (r *rig) start(name string) (*process, error) {
 		program = filepath.Join(r.dir, program)
 	}
 	// A log that grows by appending can be cut to nothing while it is written.
-	log, err := os.OpenFile(filepath.Join(r.dir, strings.ReplaceAll(name, " ", "-")+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(base+".log", os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -211,10 +213,14 @@ func (p *process) allocations() (float64, error) {
 	return 0, errors.New("no count of allocations in /metrics")
 }
 
-// cutLog empties the log, which gets a line per call.
-func (p *process) cutLog() error {
+// cutLogs empties the logs, which get a line per call.
+func (p *process) cutLogs() error {
 	if p == nil {
 		return nil
 	}
-	return os.Truncate(p.log, 0)
+	err := os.Truncate(p.audit, 0)
+	if errors.Is(err, os.ErrNotExist) { // only the real server has one
+		err = nil
+	}
+	return errors.Join(err, os.Truncate(p.log, 0))
 }

@@ -1,14 +1,16 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 )
 
-// addresses are where a server listens. A server that has only one door uses only that.
-type addresses struct{ grpc, http, admin, profiler string }
+// addresses are where a server listens, and where it writes its audit lines. A server uses what it has.
+type addresses struct{ grpc, http, admin, profiler, audit string }
 
 // launch is how a server is started.
 type launch struct {
@@ -16,17 +18,32 @@ type launch struct {
 	args, env []string
 }
 
-// callerAuthorization is the credential that every call carries, whoever is called; empty for none.
-const callerAuthorization = ""
+// callerToken is what every call carries, whoever is called, and policy what the real server is told of it.
+const (
+	callerToken = "bench-token-of-no-value"
+	policy      = `callers:
+  - name: bench
+    match: { secret_sha256: "SHA256" }
+    methods: [Get, Recover]
+    organizations: ["` + organizationID + `"]
+    rate: { per_second: 1000000, burst: 1000000 }
+`
+)
 
-// wholeChain starts the real server as production does, with everything on. Together with callerAuthorization it is the
-// one place that knows what the chain needs to be told.
+// wholeChain starts the real server as production does, with everything on. Together with callerToken and policy it is
+// the one place that knows what the chain needs to be told.
 func wholeChain(r *rig, at addresses, up *upstream, more ...string) (launch, error) {
+	hash := sha256.Sum256([]byte(callerToken))
+	policyFile := filepath.Join(r.dir, "policy.yaml")
+	err := os.WriteFile(policyFile, []byte(strings.ReplaceAll(policy, "SHA256", hex.EncodeToString(hash[:]))), 0o600)
+	if err != nil {
+		return launch{}, err
+	}
 	l := launch{
 		program: "recoverycodesd",
 		args: append([]string{
 			"serve", "--grpc-listen=" + at.grpc, "--http-listen=" + at.http, "--admin-listen=" + at.admin,
-			"--stytch-base-url=" + up.url, "--insecure-allow-any-caller",
+			"--stytch-base-url=" + up.url, "--policy=" + policyFile, "--audit-file=" + at.audit,
 		}, more...),
 		env: []string{"STYTCH_PROJECT_ID=project-test-bench", "STYTCH_SECRET=secret-test-bench"},
 	}
