@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
+	"slices"
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	"recoverycodes.internal/client"
@@ -38,7 +39,7 @@ func (c *getCommand) Run(ctx context.Context, s *session) error {
 
 type rotateCommand struct{ memberArguments }
 
-// Help is printed by kong, as is the other of this name.
+// Help is printed by kong, as are the others of this name.
 func (*rotateCommand) Help() string {
 	return "All codes that the member has are void afterwards. The new ones are hidden unless --show-codes is given; get can show them later."
 }
@@ -53,24 +54,79 @@ func (c *rotateCommand) Run(ctx context.Context, s *session) error {
 type recoverCommand struct {
 	memberArguments
 
-	SessionDuration *int32 `help:"Lifetime of the session in minutes; the service decides when it is not given." placeholder:"MINUTES"`
+	SessionDuration *int32   `help:"Lifetime of the session in minutes; the service decides when it is not given." placeholder:"MINUTES"`
+	With            []string `help:"Read this token too, after the code: intermediate-session-token, session-token or session-jwt. May be repeated; the tokens are read in the order given." enum:"intermediate-session-token,session-token,session-jwt" placeholder:"TOKEN"`
+}
+
+// Validate is called by kong.
+func (c *recoverCommand) Validate() error {
+	for i, name := range c.With {
+		if slices.Contains(c.With[:i], name) {
+			return errors.New("--with: " + name + " is given twice")
+		}
+	}
+	return nil
 }
 
 func (*recoverCommand) Help() string {
-	return "The code is read from a prompt without echo, or, when standard input is not a terminal, from its first line. The session token is hidden unless --show-codes is given, and cannot be shown later."
+	return "The code is read from a prompt without echo, or, when standard input is not a terminal, from its first line; each token of --with from a prompt or the next line. The session token is hidden unless --show-codes is given, and cannot be shown later."
 }
 
 func (c *recoverCommand) Run(ctx context.Context, s *session) error {
-	code, err := readCode(ctx, s.stdin, s.stderr)
+	req := &recoverycodesv1.RecoverRequest{
+		OrganizationId:         c.Organization,
+		MemberId:               c.Member,
+		SessionDurationMinutes: c.SessionDuration,
+	}
+	failed := &callError{command: "recover", hasEffect: true}
+	tokens := map[string]**string{
+		"intermediate-session-token": &req.IntermediateSessionToken,
+		"session-token":              &req.SessionToken,
+		"session-jwt":                &req.SessionJwt,
+	}
+	in := newSecretReader(s.stdin, s.stderr)
+	var err error
+	if req.RecoveryCode, err = in.read(ctx, recoveryCode); err != nil {
+		return err
+	}
+	failed.secrets = append(failed.secrets, req.RecoveryCode)
+	for _, name := range c.With {
+		token, err := in.read(ctx, sessionToken(name))
+		if err != nil {
+			return err
+		}
+		*tokens[name] = &token
+		failed.secrets = append(failed.secrets, token)
+	}
+	return invoke(ctx, s, failed, s.client.Recover, req)
+}
+
+type resolveCommand struct{ memberArguments }
+
+func (*resolveCommand) Help() string {
+	return "After a recover that ended with exit code 4. The code is read as recover reads it, and is not sent. An active code was not spent so far: half a minute after the recover that is final, and the code may be used again. A code that is not active is spent, if it was active before; the session is lost, and the member signs in again with another code."
+}
+
+func (c *resolveCommand) Run(ctx context.Context, s *session) error {
+	code, err := newSecretReader(s.stdin, s.stderr).read(ctx, recoveryCode)
 	if err != nil {
 		return err
 	}
-	return invoke(ctx, s, &callError{command: "recover", hasEffect: true, secret: code}, s.client.Recover, &recoverycodesv1.RecoverRequest{
-		OrganizationId:         c.Organization,
-		MemberId:               c.Member,
-		RecoveryCode:           code,
-		SessionDurationMinutes: c.SessionDuration,
+	state, err := s.client.ResolveRecover(ctx, &recoverycodesv1.RecoverRequest{
+		OrganizationId: c.Organization,
+		MemberId:       c.Member,
+		RecoveryCode:   code,
 	})
+	if err != nil {
+		return &callError{command: "resolve", secrets: []string{code}, cause: err}
+	}
+	if err := s.out.printState(state); err != nil {
+		return &answerError{cause: err}
+	}
+	if state != client.CodeActive {
+		return errInactive
+	}
+	return nil
 }
 
 type healthCommand struct{}
@@ -89,14 +145,12 @@ func (*healthCommand) Run(ctx context.Context, s *session) error {
 	return nil
 }
 
-// invoke makes one call and prints its answer. On failure it returns failed, filled with the cause and with the
-// connection that took the call.
+// invoke makes one call and prints its answer. On failure it returns failed, filled with the cause.
 func invoke[Request, Response proto.Message](
 	ctx context.Context, s *session, failed *callError,
 	rpc func(context.Context, Request, ...grpc.CallOption) (Response, error), req Request,
 ) error {
-	failed.taker = &peer.Peer{}
-	resp, err := rpc(ctx, req, grpc.Peer(failed.taker))
+	resp, err := rpc(ctx, req)
 	if err != nil {
 		failed.cause = err
 		return failed

@@ -7,9 +7,7 @@ import (
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/code"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"recoverycodes.internal/client"
@@ -19,25 +17,27 @@ import (
 type exitCode int
 
 const (
-	exitDone    exitCode = 0
-	exitFailed  exitCode = 1
-	exitUsage   exitCode = 2
-	exitNotSent exitCode = 3
-	exitUnknown exitCode = 4
+	exitDone     exitCode = 0
+	exitFailed   exitCode = 1
+	exitUsage    exitCode = 2
+	exitNotSent  exitCode = 3
+	exitUnknown  exitCode = 4
+	exitInactive exitCode = 5
 )
 
 // With these, nothing was changed.
 var (
 	errNotServing  = errors.New("the service is not taking calls")
 	errInterrupted = errors.New("interrupted, nothing was sent")
+	errInactive    = errors.New("the code is not active: if it was before the recover, it is spent, and another one is needed")
 )
 
-// A callError is a call that failed. Its cause stays apart from what is told: write is the only way out for its text.
+// A callError is a call that failed. Its cause, an Error of the client, stays apart from what is told: write is the only
+// way out for its text.
 type callError struct {
 	command   string
-	hasEffect bool       // the call changes something when it succeeds
-	taker     *peer.Peer // the connection that took the call, as grpc.Peer tells it; nil if that is not known
-	secret    string     // what the other side's text must not tell
+	hasEffect bool     // the call changes something when it succeeds
+	secrets   []string // what the other side's text must not tell
 	cause     error
 }
 
@@ -62,7 +62,7 @@ func (e *answerError) exitCode() exitCode {
 
 // exitCode says what is known: whether anything changed, and so whether the call may be made again.
 func (e *callError) exitCode() exitCode {
-	switch client.OutcomeOf(e.cause, e.taker) {
+	switch client.OutcomeOf(e.cause, nil) {
 	case client.NotSent:
 		return exitNotSent
 	case client.Refused:
@@ -82,33 +82,35 @@ func (e *callError) exitCode() exitCode {
 
 // write tells a person what happened and what to do now.
 func (e *callError) write(w io.Writer) {
-	st := status.Convert(e.cause)
-	info := detail[*errdetails.ErrorInfo](st)
+	var failed *client.Error
+	if !errors.As(e.cause, &failed) {
+		failed = &client.Error{Code: codes.Unknown, Message: e.cause.Error()}
+	}
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "recoverycodes: %s: %s", e.command, code.Code(st.Code()))
-	if reason := info.GetReason(); reason != "" {
-		fmt.Fprintf(&b, " (%s)", reason)
+	fmt.Fprintf(&b, "recoverycodes: %s: %s", e.command, code.Code(failed.Code))
+	if failed.Reason != "" {
+		fmt.Fprintf(&b, " (%s)", failed.Reason)
 	}
-	fmt.Fprintf(&b, ": %s\n", hide(e.secret, st.Message()))
-	for _, v := range untold(st) {
-		fmt.Fprintf(&b, "%s: %s\n", v.GetField(), hide(e.secret, v.GetDescription()))
+	fmt.Fprintf(&b, ": %s\n", hide(e.secrets, failed.Message))
+	for _, v := range untold(failed) {
+		fmt.Fprintf(&b, "%s: %s\n", v.Field, hide(e.secrets, v.Description))
 	}
-	requestID := detail[*errdetails.RequestInfo](st).GetRequestId()
-	if requestID == "" {
-		requestID = info.GetMetadata()["request_id"]
+	if failed.RequestID != "" {
+		fmt.Fprintf(&b, "request id: %s\n", failed.RequestID)
 	}
-	if requestID != "" {
-		fmt.Fprintf(&b, "request id: %s\n", requestID)
-	}
-	if wait := detail[*errdetails.RetryInfo](st).GetRetryDelay(); wait != nil {
-		fmt.Fprintf(&b, "not before: %v from now\n", wait.AsDuration())
+	if failed.RetryAfter > 0 {
+		fmt.Fprintf(&b, "not before: %v from now\n", failed.RetryAfter)
 	}
 	switch e.exitCode() {
 	case exitNotSent:
 		b.WriteString("Nothing was changed; it is safe to try again.\n")
 	case exitUnknown:
-		b.WriteString("It may have taken effect. Do not repeat it: wait half a minute, then see with get which codes are active.\n")
+		next := "see with get which codes are active"
+		if e.command == "recover" {
+			next = "ask with resolve whether the code was spent"
+		}
+		fmt.Fprintf(&b, "It may have taken effect. Do not repeat it: wait half a minute, then %s.\n", next)
 	default: // refused, and the message says why
 	}
 
@@ -121,35 +123,25 @@ func (e *callError) write(w io.Writer) {
 // and turns up inside words.
 const shortestSecret = 4
 
-// hide replaces secret in a text of the other side, which ought not to hold it. It is not for text that is written
+// hide replaces secrets in a text of the other side, which ought not to hold them. It is not for text that is written
 // here: there a secret could only match a word.
-func hide(secret, text string) string {
-	if len(secret) < shortestSecret {
-		return text
-	}
-	return strings.ReplaceAll(text, secret, hidden)
-}
-
-// untold returns the field violations of st, unless the message lists them already, as the service's does.
-func untold(st *status.Status) []*errdetails.BadRequest_FieldViolation {
-	violations := detail[*errdetails.BadRequest](st).GetFieldViolations()
-	list := make([]string, len(violations))
-	for i, v := range violations {
-		list[i] = v.GetField() + ": " + v.GetDescription()
-	}
-	if strings.Contains(st.Message(), strings.Join(list, "; ")) {
-		return nil
-	}
-	return violations
-}
-
-// detail returns the first detail of st that is a D, or nil.
-func detail[D any](st *status.Status) D {
-	for _, d := range st.Details() {
-		if found, ok := d.(D); ok {
-			return found
+func hide(secrets []string, text string) string {
+	for _, secret := range secrets {
+		if len(secret) >= shortestSecret {
+			text = strings.ReplaceAll(text, secret, hidden)
 		}
 	}
-	var none D
-	return none
+	return text
+}
+
+// untold returns the field violations of e, unless its message lists them already, as the service's does.
+func untold(e *client.Error) []client.Violation {
+	list := make([]string, len(e.Violations))
+	for i, v := range e.Violations {
+		list[i] = v.Field + ": " + v.Description
+	}
+	if strings.Contains(e.Message, strings.Join(list, "; ")) {
+		return nil
+	}
+	return e.Violations
 }

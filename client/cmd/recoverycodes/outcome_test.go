@@ -226,7 +226,7 @@ Nothing was changed; it is safe to try again.
 			"no details", codes.Unknown, "unknown",
 			nil,
 			`recoverycodes: recover: UNKNOWN: unknown
-It may have taken effect. Do not repeat it: wait half a minute, then see with get which codes are active.
+It may have taken effect. Do not repeat it: wait half a minute, then ask with resolve whether the code was spent.
 `,
 		},
 		{
@@ -295,5 +295,18 @@ request id: request-c0de
 				t.Errorf("errors:\n%s\nwant:\n%s", got.stderr, tt.want)
 			}
 		})
+	}
+}
+
+// So are the tokens that came with it.
+func TestErrorTextHidesTokens(t *testing.T) {
+	addr := servicetest.Start(t, servicetest.Answering(func(context.Context) error {
+		return failure(t, codes.InvalidArgument, "token-two and jwt-three go ill with code-one", reason(ownDomain, "INVALID_REQUEST"))
+	})).Addr
+	got := invocation{stdin: "code-one\ntoken-two\njwt-three\n"}.run(t, "recover", "o", "m", "--server", addr,
+		"--with", "session-token", "--with", "session-jwt")
+	want := "recoverycodes: recover: INVALID_ARGUMENT (INVALID_REQUEST): [hidden] and [hidden] go ill with [hidden]\n"
+	if got.stderr != want {
+		t.Errorf("errors %q, want %q", got.stderr, want)
 	}
 }

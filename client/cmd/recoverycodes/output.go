@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"recoverycodes.internal/client"
 	organizationsv1 "recoverycodes.internal/gen/go/stytch/b2b/organizations/v1"
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 )
@@ -35,16 +36,28 @@ func (p printer) print(m proto.Message) error {
 		m = proto.Clone(m)
 		hideSecrets(m.ProtoReflect())
 	}
-	var text []byte
-	if p.json {
-		var err error
-		if text, err = encodeJSON(m); err != nil {
-			return err
-		}
-	} else {
-		text = encodeTable(rows(m))
+	if !p.json {
+		return p.table(rows(m))
 	}
-	_, err := p.w.Write(text)
+	text, err := encodeJSON(m)
+	if err != nil {
+		return err
+	}
+	_, err = p.w.Write(text)
+	return err
+}
+
+// printState writes what became of a code.
+func (p printer) printState(state client.CodeState) error {
+	if !p.json {
+		return p.table([]row{{"code", state.String()}})
+	}
+	_, err := fmt.Fprintf(p.w, "{\n  \"code\": %q\n}\n", state)
+	return err
+}
+
+func (p printer) table(rows []row) error {
+	_, err := p.w.Write(encodeTable(rows))
 	return err
 }
 

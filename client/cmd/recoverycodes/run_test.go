@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,9 +13,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
@@ -29,10 +23,6 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	sessionsv1 "recoverycodes.internal/gen/go/stytch/b2b/sessions/v1"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 type result struct {
 	code           exitCode
@@ -75,67 +65,6 @@ func answering() *servicetest.Service {
 				MemberSession: &sessionsv1.MemberSession{ExpiresAt: &timestamppb.Timestamp{Seconds: 1_700_000_000}},
 			}, nil
 		},
-	}
-}
-
-func TestTables(t *testing.T) {
-	addr := servicetest.Start(t, answering()).Addr
-	tests := []struct {
-		args []string
-		want string
-	}{
-		{[]string{"get", "o", "m"}, `
-organization  organization-1
-member        member-1
-active codes  2
-              [hidden]
-              [hidden]
-request id    request-1
-`},
-		{[]string{"get", "o", "m", "--show-codes"}, `
-organization  organization-1
-member        member-1
-active codes  2
-              code-one
-              code-two
-request id    request-1
-`},
-		{[]string{"rotate", "o", "m"}, `
-organization  organization-1
-member        member-1
-active codes  2
-              [hidden]
-              [hidden]
-request id    request-2
-`},
-		{[]string{"recover", "o", "m"}, `
-organization   organization-1
-member         member-1
-codes left     0
-session token  [hidden]
-session jwt    [hidden]
-expires        2023-11-14T22:13:20Z
-request id     request-3
-`},
-		{[]string{"--show-codes", "recover", "o", "m"}, `
-organization   organization-1
-member         member-1
-codes left     0
-session token  token-one
-session jwt    jwt-one
-expires        2023-11-14T22:13:20Z
-request id     request-3
-`},
-		{[]string{"health"}, "\nstatus  SERVING\n"},
-	}
-	for _, tt := range tests {
-		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
-			got := invocation{stdin: "code-one\n"}.run(t, append(tt.args, "-o", "table", "--server", addr)...)
-			want := result{exitDone, strings.TrimPrefix(tt.want, "\n"), ""}
-			if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{})); diff != "" {
-				t.Errorf("(-want +got)\n%s", diff)
-			}
-		})
 	}
 }
 
@@ -219,8 +148,16 @@ func TestRequests(t *testing.T) {
 			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "code-one"}},
 		{"only the first line", " code one \ncode-two\n", []string{"recover", "o", "m"},
 			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: " code one "}},
-		{"the longest code", strings.Repeat("c", maxCode) + "\r\n", []string{"recover", "o", "m"},
-			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: strings.Repeat("c", maxCode)}},
+		{"recover with tokens", "code-one\njwt-one\ntoken-one\r\n", []string{"recover", "o", "m", "--with", "session-jwt,intermediate-session-token"},
+			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "code-one",
+				SessionJwt: proto.String("jwt-one"), IntermediateSessionToken: proto.String("token-one")}},
+		{"recover with the other token", "code-one\ntoken-one", []string{"recover", "o", "m", "--with", "session-token"},
+			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "code-one", SessionToken: proto.String("token-one")}},
+		{"the longest token", "code-one\n" + strings.Repeat("t", 16<<10) + "\r\n", []string{"recover", "o", "m", "--with", "session-token"},
+			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: "code-one", SessionToken: proto.String(strings.Repeat("t", 16<<10))}},
+		{"resolve", "code-one\n", []string{"resolve", "o", "m"}, &recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"}},
+		{"the longest code", strings.Repeat("c", recoveryCode.limit) + "\r\n", []string{"recover", "o", "m"},
+			&recoverycodesv1.RecoverRequest{OrganizationId: "o", MemberId: "m", RecoveryCode: strings.Repeat("c", recoveryCode.limit)}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -258,10 +195,24 @@ func TestUsageErrors(t *testing.T) {
 		{"code as a short flag", "", []string{"recover", "o", "m", "-c", "code-one"}, "-c"},
 		{"no code", "", []string{"recover", "o", "m"}, "no recovery code"},
 		{"an empty line for a code", "\ncode-one\n", []string{"recover", "o", "m"}, "no recovery code"},
-		{"a file for a code", strings.Repeat("c", maxCode+1), []string{"recover", "o", "m"}, "4096"},
+		{"a file for a code", strings.Repeat("c", recoveryCode.limit+1), []string{"recover", "o", "m"}, "4096"},
 		{"no such format", "", []string{"get", "o", "m", "-o", "yaml"}, "output"},
 		{"no time", "", []string{"get", "o", "m", "--timeout", "0s"}, "timeout"},
 		{"duration is no number", "", []string{"recover", "o", "m", "--session-duration", "long"}, "session-duration"},
+		{"a token as an argument", "", []string{"recover", "o", "m", "--with", "code-one"}, "--with must be one of"},
+		{"the same token twice", "code-one\n", []string{"recover", "o", "m", "--with", "session-jwt", "--with", "session-jwt"}, "session-jwt is given twice"},
+		{"no token", "code-one\n", []string{"recover", "o", "m", "--with", "session-jwt"}, "no session jwt"},
+		{"a file for a token", "code-one\n" + strings.Repeat("c", 16<<10+1), []string{"recover", "o", "m", "--with", "session-token"}, "16384"},
+		{"no code to resolve", "", []string{"resolve", "o", "m"}, "no recovery code"},
+		{"code to resolve as an argument", "", []string{"resolve", "o", "m", "code-one"}, "standard input"},
+		{"a certificate without its key", "", []string{"get", "o", "m", "--client-certificate", noPEM}, "--client-key"},
+		{"a key without its certificate", "", []string{"get", "o", "m", "--client-key", noPEM}, "--client-certificate"},
+		{"no certificate to show in the file", "", []string{"get", "o", "m", "--client-certificate", noPEM, "--client-key", noPEM}, "--client-certificate, --client-key: "},
+		{"no such token file", "", []string{"get", "o", "m", "--token-file", "/nonexistent"}, "--token-file: "},
+		{"no token in the file", "", []string{"get", "o", "m", "--token-file", noPEM}, "--token-file: "},
+		{"plaintext with a certificate", "", []string{"get", "o", "m", "--plaintext", "--client-certificate", noPEM, "--client-key", noPEM}, "--client-certificate"},
+		{"a mesh with roots", "", []string{"get", "o", "m", "--mesh", "--ca-file", noPEM}, "--ca-file"},
+		{"a mesh without plaintext", "", []string{"get", "o", "m", "--mesh", "--no-plaintext"}, "--no-plaintext"},
 		{"plaintext with roots", "", []string{"get", "o", "m", "--plaintext", "--ca-file", noPEM}, "--ca-file"},
 		{"no such file", "", []string{"get", "o", "m", "--ca-file", "/nonexistent"}, "--ca-file"},
 		{"no certificate in the file", "", []string{"get", "o", "m", "--ca-file", noPEM}, "--ca-file"},
@@ -294,93 +245,14 @@ func TestHelpNamesEveryExitCode(t *testing.T) {
 	if got.code != exitDone || got.stderr != "" {
 		t.Fatalf("exit code %d, errors %q", got.code, got.stderr)
 	}
-	for _, code := range []exitCode{exitDone, exitFailed, exitUsage, exitNotSent, exitUnknown} {
+	for _, code := range []exitCode{exitDone, exitFailed, exitUsage, exitNotSent, exitUnknown, exitInactive} {
 		if !regexp.MustCompile(fmt.Sprintf(`(?m)^ +%d  \w`, code)).MatchString(got.stdout) {
 			t.Errorf("exit code %d is not explained", code)
 		}
 	}
-	for _, word := range []string{"get", "rotate", "recover", "health", "$RECOVERYCODES_SERVER", defaultServer, "35s", "loopback", "--show-codes"} {
+	for _, word := range []string{"get", "rotate", "recover", "resolve", "health", "$RECOVERYCODES_SERVER", defaultServer, "35s", "on this machine", "--show-codes"} {
 		if !strings.Contains(got.stdout, word) {
 			t.Errorf("%q is not mentioned", word)
-		}
-	}
-}
-
-func TestServerComesFromFlagOrEnvironment(t *testing.T) {
-	addr := servicetest.Start(t, answering()).Addr
-	const nowhere = "127.0.0.1:0"
-	tests := []struct {
-		name, env string
-		args      []string
-		want      exitCode
-	}{
-		{"environment", addr, nil, exitDone},
-		{"flag", "", []string{"--server", addr}, exitDone},
-		{"the flag wins", nowhere, []string{"--server", addr}, exitDone},
-		{"the flag wins when it is wrong", addr, []string{"--server", nowhere}, exitNotSent},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := invocation{env: map[string]string{"RECOVERYCODES_SERVER": tt.env}}.run(t, append(tt.args, "health")...)
-			if got.code != tt.want {
-				t.Errorf("exit code %d, want %d: %s", got.code, tt.want, got.stderr)
-			}
-		})
-	}
-}
-
-func TestTransport(t *testing.T) {
-	issuer := httptest.NewTLSServer(nil)
-	defer issuer.Close()
-	roots := filepath.Join(t.TempDir(), "roots.pem")
-	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issuer.Certificate().Raw})
-	if err := os.WriteFile(roots, block, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	creds := credentials.NewTLS(&tls.Config{Certificates: issuer.TLS.Certificates, MinVersion: tls.VersionTLS12})
-	secure := servicetest.Start(t, answering(), grpc.Creds(creds)).Addr
-	plain := servicetest.Start(t, answering()).Addr
-
-	tests := []struct {
-		name string
-		args []string
-		want exitCode
-	}{
-		{"plaintext is the default on loopback", []string{"--server", plain}, exitDone},
-		{"TLS on request", []string{"--server", plain, "--no-plaintext"}, exitNotSent},
-		{"plaintext does not reach a TLS server", []string{"--server", secure}, exitNotSent},
-		{"an unknown issuer is refused", []string{"--server", secure, "--no-plaintext"}, exitNotSent},
-		{"given roots mean TLS", []string{"--server", secure, "--ca-file", roots}, exitDone},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			got := invocation{}.run(t, append(tt.args, "health")...)
-			if got.code != tt.want {
-				t.Errorf("exit code %d, want %d: %s", got.code, tt.want, got.stderr)
-			}
-		})
-	}
-}
-
-func TestLoopback(t *testing.T) {
-	for target, want := range map[string]bool{
-		"127.0.0.1:50051":             true,
-		"127.9.9.9:50051":             true,
-		"[::1]:50051":                 true,
-		"localhost:50051":             true,
-		"dns:///localhost:50051":      true,
-		"dns:127.0.0.1:50051":         true,
-		"passthrough:///[::1]:50051":  true,
-		"dns://9.9.9.9/localhost:80":  false, // a foreign name server answers
-		"localhost.example.com:50051": false,
-		"10.0.0.1:50051":              false,
-		"0.0.0.0:50051":               false,
-		"service:50051":               false,
-		"service":                     false,
-		"":                            false,
-	} {
-		if got := loopback(target); got != want {
-			t.Errorf("loopback(%q) = %v", target, got)
 		}
 	}
 }

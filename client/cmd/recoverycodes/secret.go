@@ -12,61 +12,91 @@ import (
 	"golang.org/x/term"
 )
 
-// maxCode bounds what is read as a code. Codes can be imported in any format, so their length is the service's to
-// judge; this is only against a wrong file.
-const maxCode = 4096
+// A secret is what a command reads from a prompt or from a line of standard input.
+type secret struct {
+	name  string
+	limit int // in bytes, against a wrong file: what is right is the service's to judge
+}
 
-// readCode reads the recovery code: from a terminal after a prompt on stderr and without echo, from anything else up to
-// the end of the first line. When ctx ends first it returns at once; the read itself cannot be stopped and goes on
-// until the process ends or its input does.
-func readCode(ctx context.Context, stdin io.Reader, stderr io.Writer) (string, error) {
-	read := func() (string, error) { return readLine(stdin) }
-	if f, ok := terminal(stdin); ok {
-		before, err := term.GetState(f)
+// Codes can be imported in any format, and a JWT can have many claims.
+var recoveryCode = secret{"recovery code", 4096}
+
+func sessionToken(name string) secret { return secret{strings.ReplaceAll(name, "-", " "), 16 << 10} }
+
+// A secretReader reads one secret after the other: from a terminal after a prompt on stderr and without echo, from
+// anything else a line each.
+type secretReader struct {
+	stderr   io.Writer
+	lines    *bufio.Reader
+	terminal int
+	isPerson bool
+}
+
+func newSecretReader(stdin io.Reader, stderr io.Writer) *secretReader {
+	r := &secretReader{stderr: stderr, lines: bufio.NewReader(stdin)}
+	r.terminal, r.isPerson = terminal(stdin)
+	return r
+}
+
+// read reads a secret. When ctx ends first it returns at once; the read itself cannot be stopped and goes on until the
+// process ends or its input does.
+func (r *secretReader) read(ctx context.Context, s secret) (string, error) {
+	read := func() (string, error) { return readLine(r.lines, s.limit) }
+	if r.isPerson {
+		before, err := term.GetState(r.terminal)
 		if err != nil {
 			return "", fmt.Errorf("terminal: %w", err)
 		}
 		defer func() {
-			_ = term.Restore(f, before) // of use when the read is given up: it has switched echo off
-			_, _ = fmt.Fprintln(stderr)
+			_ = term.Restore(r.terminal, before) // of use when the read is given up: it has switched echo off
+			_, _ = fmt.Fprintln(r.stderr)
 		}()
-		_, _ = fmt.Fprint(stderr, "Recovery code: ")
+		_, _ = fmt.Fprint(r.stderr, strings.ToUpper(s.name[:1])+s.name[1:]+": ")
 		read = func() (string, error) {
-			line, err := term.ReadPassword(f)
+			line, err := term.ReadPassword(r.terminal)
 			return string(line), err
 		}
 	}
 
 	type result struct {
-		code string
+		text string
 		err  error
 	}
 	done := make(chan result, 1)
 	go func() {
-		code, err := read()
-		done <- result{code, err}
+		text, err := read()
+		done <- result{text, err}
 	}()
 	select {
 	case <-ctx.Done():
 		return "", errInterrupted
-	case r := <-done:
+	case given := <-done:
 		switch {
-		case r.err != nil && !errors.Is(r.err, io.EOF):
-			return "", fmt.Errorf("standard input: %w", r.err)
-		case r.code == "":
-			return "", &usageError{"no recovery code on standard input"}
-		case len(r.code) > maxCode:
-			return "", &usageError{fmt.Sprintf("recovery code: longer than %d bytes", maxCode)}
+		case given.err != nil && !errors.Is(given.err, io.EOF):
+			return "", fmt.Errorf("standard input: %w", given.err)
+		case given.text == "":
+			return "", &usageError{"no " + s.name + " on standard input"}
+		case len(given.text) > s.limit:
+			return "", &usageError{fmt.Sprintf("%s: longer than %d bytes", s.name, s.limit)}
 		}
-		return r.code, nil
+		return given.text, nil
 	}
 }
 
-// readLine returns the first line of r without its end, or, when the line is too long for a code, a part of it that is
-// too long as well.
-func readLine(r io.Reader) (string, error) {
-	line, err := bufio.NewReader(io.LimitReader(r, maxCode+3)).ReadString('\n')
-	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), err
+// readLine returns the next line of r without its end, or, when the line is longer than limit, a part of it that is
+// longer as well.
+func readLine(r *bufio.Reader, limit int) (string, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return strings.TrimSuffix(strings.TrimSuffix(string(line), "\n"), "\r"), err
+		}
+		if len(line) > limit {
+			return string(line), nil
+		}
+	}
 }
 
 // terminal returns the file descriptor of stream if a person is at it.

@@ -64,11 +64,11 @@ func waitForPrompt(t *testing.T, tty *os.File) {
 }
 
 func TestAtATerminal(t *testing.T) {
-	seen := make(chan string, 1)
+	seen := make(chan *recoverycodesv1.RecoverRequest, 1)
 	svc := answering()
 	answer := svc.OnRecover
 	svc.OnRecover = func(ctx context.Context, req *recoverycodesv1.RecoverRequest) (*recoverycodesv1.RecoverResponse, error) {
-		seen <- req.GetRecoveryCode()
+		seen <- req
 		return answer(ctx, req)
 	}
 	addr := servicetest.Start(t, svc).Addr
@@ -76,28 +76,31 @@ func TestAtATerminal(t *testing.T) {
 
 	ended := make(chan int, 1)
 	go func() {
-		args := []string{"recover", "o", "m", "--server", addr}
+		args := []string{"recover", "o", "m", "--server", addr, "--with", "intermediate-session-token"}
 		ended <- run(t.Context(), args, func(string) string { return "" }, tty, tty, tty)
 	}()
+	// Both lines at once, once echo is off: the terminal keeps the second until it is asked for.
 	waitForPrompt(t, tty)
-	if _, err := keyboard.WriteString("code-one\n"); err != nil {
+	if _, err := keyboard.WriteString("code-one\ntoken-two\n"); err != nil {
 		t.Fatal(err)
 	}
 	if code := exitCode(<-ended); code != exitDone {
 		t.Errorf("exit code %d, want %d", code, exitDone)
 	}
-	if got := <-seen; got != "code-one" {
-		t.Errorf("the service was sent %q, want what was typed", got)
+	if got := <-seen; got.GetRecoveryCode() != "code-one" || got.GetIntermediateSessionToken() != "token-two" {
+		t.Errorf("the service was sent %v, want what was typed", got)
 	}
 	if !echoes(t, tty) {
 		t.Error("echo was not switched on again")
 	}
 	_ = tty.Close()
 	shown := <-screen
-	if strings.Contains(shown, "code-one") {
-		t.Errorf("the code is on the screen:\n%s", shown)
+	for _, secret := range []string{"code-one", "token-two"} {
+		if strings.Contains(shown, secret) {
+			t.Errorf("%q is on the screen:\n%s", secret, shown)
+		}
 	}
-	for _, want := range []string{"Recovery code: \r\n", "codes left     0\r\n"} {
+	for _, want := range []string{"Recovery code: \r\n", "Intermediate session token: \r\n", "codes left     0\r\n"} {
 		if !strings.Contains(shown, want) {
 			t.Errorf("the screen lacks %q:\n%s", want, shown)
 		}

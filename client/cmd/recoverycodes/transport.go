@@ -1,72 +1,62 @@
 package main
 
 import (
-	"crypto/x509"
 	"fmt"
-	"net"
-	"os"
 	"strings"
 
-	"google.golang.org/grpc/credentials"
-
 	"recoverycodes.internal/client"
+	"recoverycodes.internal/client/internal/target"
 )
 
-// clientOptions turns the flags into how to connect. Plaintext is chosen, or follows from a server on loopback; it is
+// inFlags names flags in errors of the client, which names its options.
+var inFlags = strings.NewReplacer(
+	"client: ", "",
+	"WithCAFile", "--ca-file",
+	"WithCertificateFiles", "--client-certificate, --client-key",
+	"WithTokenFile", "--token-file",
+	"WithToken", "$RECOVERYCODES_TOKEN",
+	"WithMeshEncryption", "--mesh",
+)
+
+// clientOptions turns the flags into how to connect. Plaintext is chosen, or follows from a server on this machine; it is
 // never tried because TLS failed.
-func (flags *cli) clientOptions() ([]client.Option, error) {
+func (flags *cli) clientOptions(getenv func(string) string) ([]client.Option, error) {
 	if flags.Timeout <= 0 {
 		return nil, &usageError{fmt.Sprintf("--timeout: %v is not positive", flags.Timeout)}
+	}
+	if (flags.ClientCertificate == "") != (flags.ClientKey == "") {
+		return nil, &usageError{"--client-certificate and --client-key go together"}
 	}
 	opts := []client.Option{
 		client.WithTimeout(flags.Timeout),
 		client.WithUserAgent("recoverycodes"),
 	}
-	plaintext := loopback(flags.Server) && flags.CAFile == ""
+	if flags.TokenFile != "" {
+		opts = append(opts, client.WithTokenFile(flags.TokenFile))
+	} else if token := getenv("RECOVERYCODES_TOKEN"); token != "" {
+		opts = append(opts, client.WithToken(token))
+	}
+
+	files := flags.CAFile != "" || flags.ClientCertificate != ""
+	plaintext := flags.Mesh || target.Local(flags.Server) && !files
 	if flags.Plaintext != nil {
 		plaintext = *flags.Plaintext
 	}
 	switch {
-	case plaintext && flags.CAFile != "":
-		return nil, &usageError{"--plaintext and --ca-file exclude each other"}
+	case plaintext && files:
+		return nil, &usageError{"--plaintext and --mesh exclude --ca-file and --client-certificate"}
+	case flags.Mesh && !plaintext:
+		return nil, &usageError{"--mesh and --no-plaintext exclude each other"}
+	case flags.Mesh:
+		return append(opts, client.WithMeshEncryption()), nil
 	case plaintext:
 		return append(opts, client.WithInsecure()), nil
-	case flags.CAFile != "":
-		roots, err := readRoots(flags.CAFile)
-		if err != nil {
-			return nil, &usageError{fmt.Sprintf("--ca-file: %v", err)}
-		}
-		return append(opts, client.WithTransportCredentials(credentials.NewClientTLSFromCert(roots, ""))), nil
-	default:
-		return opts, nil
 	}
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file) //nolint:gosec // the file is the user's choice
-	if err != nil {
-		return nil, err
+	if flags.CAFile != "" {
+		opts = append(opts, client.WithCAFile(flags.CAFile))
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no PEM certificate in it", file)
+	if flags.ClientCertificate != "" {
+		opts = append(opts, client.WithCertificateFiles(flags.ClientCertificate, flags.ClientKey))
 	}
-	return roots, nil
-}
-
-// loopback says whether target surely stays on this machine: a loopback address or localhost, in the forms of a gRPC
-// target that need no foreign name server.
-func loopback(target string) bool {
-	for _, scheme := range []string{"dns:///", "dns:", "passthrough:///"} {
-		if rest, ok := strings.CutPrefix(target, scheme); ok {
-			target = rest
-			break
-		}
-	}
-	host, _, err := net.SplitHostPort(target)
-	if err != nil {
-		return false
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
+	return opts, nil
 }

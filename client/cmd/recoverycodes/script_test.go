@@ -1,0 +1,100 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"recoverycodes.internal/test/daemon"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(leakFree{m}, map[string]func(){"recoverycodes": main})
+}
+
+// leakFree runs the tests and then looks for goroutines that they have left, and for a server that was built for them.
+type leakFree struct{ *testing.M }
+
+func (m leakFree) Run() int {
+	code := m.M.Run()
+	daemon.Remove()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
+}
+
+// TestScripts runs what testdata/script shows of the command, each file against a server of its own with the sandbox behind
+// it. The files are meant to be read: they are the command's manual.
+//
+// Two commands are not testscript's. "exits N COMMAND" runs a command that must end with the exit code N. "prints FILE"
+// compares what the last command wrote to standard output, and "says FILE" what it wrote to standard error, with a file in which
+// "…" stands for anything within a line.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d scripts: %v", len(files), err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel() // some of them wait
+			d := daemon.Start(t, nil, "--sandbox")
+			testscript.Run(t, testscript.Params{
+				Files:               []string{file},
+				RequireExplicitExec: true,
+				Setup: func(env *testscript.Env) error {
+					env.Setenv("RECOVERYCODES_SERVER", d.GRPC)
+					env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command, otherwise
+					return nil
+				},
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits":  exits,
+					"prints": matches("stdout"),
+					"says":   matches("stderr"),
+				},
+			})
+		})
+	}
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		var ended *exec.ExitError
+		if !errors.As(err, &ended) {
+			ts.Fatalf("%v", err)
+		}
+		code = ended.ExitCode()
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+func matches(stream string) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		if neg || len(args) != 1 {
+			ts.Fatalf("usage: prints FILE, or says FILE")
+		}
+		got, want := ts.ReadFile(stream), ts.ReadFile(args[0])
+		pattern := strings.ReplaceAll(regexp.QuoteMeta(want), "…", ".*")
+		if !regexp.MustCompile("^" + pattern + "$").MatchString(got) {
+			ts.Fatalf("%s is\n%s\nwant\n%s", stream, got, want)
+		}
+	}
+}
