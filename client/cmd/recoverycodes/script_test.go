@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
+	"recoverycodes.internal/client/internal/servicetest"
 	"recoverycodes.internal/test/daemon"
 )
 
@@ -34,12 +36,12 @@ func (m leakFree) Run() int {
 	return code
 }
 
-// TestScripts runs what testdata/script shows of the command, each file against a server of its own with the sandbox behind
-// it. The files are meant to be read: they are the command's manual.
+// TestScripts runs what testdata/script shows of the command, each file against a server of its own with the sandbox
+// behind it. The files are meant to be read: they are the command's manual.
 //
-// Two commands are not testscript's. "exits N COMMAND" runs a command that must end with the exit code N. "prints FILE"
-// compares what the last command wrote to standard output, and "says FILE" what it wrote to standard error, with a file in which
-// "…" stands for anything within a line.
+// Three commands are not testscript's. "exits N COMMAND" runs a command that must end with the exit code N. "prints
+// FILE" compares what the last command wrote to standard output, and "says FILE" what it wrote to standard error,
+// with a file in which "…" stands for anything within a line.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("testdata", "script", "*.txtar"))
 	if err != nil || len(files) == 0 {
@@ -48,12 +50,14 @@ func TestScripts(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			t.Parallel() // some of them wait
-			d := daemon.Start(t, nil, "--sandbox")
+			credentials := t.TempDir()
+			d := daemon.Start(t, nil, append(serving(t, t.Name(), credentials), "--sandbox")...)
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("RECOVERYCODES_SERVER", d.GRPC)
+					env.Setenv("CREDENTIALS", credentials)
 					env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each command, otherwise
 					return nil
 				},
@@ -64,6 +68,42 @@ func TestScripts(t *testing.T) {
 				},
 			})
 		})
+	}
+}
+
+// serving returns what the server of a script is told. That of "callers" speaks TLS and knows callers; what they need is
+// in the directory.
+func serving(t *testing.T, name, dir string) []string {
+	t.Helper()
+	if name != "TestScripts/callers" {
+		return nil
+	}
+	at := func(file string) string { return filepath.Join(dir, file) }
+	authority := servicetest.NewAuthority(t)
+	authority.WriteRoots(at("ca.pem"))
+	authority.Write("service.example", at("service.crt"), at("service.key"))
+	authority.Write("support.example", at("tls.crt"), at("tls.key"))
+	const token = "rcs_of-the-test-0123456789-0123456789-0123456789"
+	for file, text := range map[string]string{
+		"token": token + "\n",
+		"policy.yaml": fmt.Sprintf(`callers:
+  - name: login
+    match: { secret_sha256: "%x" }
+    methods: [Get]
+    organizations: ["*"]
+  - name: support
+    match: { dns_san: support.example }
+    methods: [Get, Rotate]
+    organizations: ["*"]
+`, sha256.Sum256([]byte(token))),
+	} {
+		if err := os.WriteFile(at(file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{
+		"--policy=" + at("policy.yaml"), "--tls-client-ca-file=" + at("ca.pem"),
+		"--tls-certificate-file=" + at("service.crt"), "--tls-key-file=" + at("service.key"),
 	}
 }
 

@@ -48,11 +48,11 @@ func (a *Authority) WriteRoots(path string) {
 	a.write(path, "CERTIFICATE", a.cert.Raw)
 }
 
-// Issue returns a certificate for name, good for servers at 127.0.0.1 and for clients.
+// Issue returns a certificate for the DNS name, good for servers at 127.0.0.1 and for clients.
 func (a *Authority) Issue(name string) tls.Certificate {
 	a.tb.Helper()
 	key, template := a.newKey(), a.template(name)
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.DNSNames, template.IPAddresses = []string{name}, []net.IP{net.IPv4(127, 0, 0, 1)}
 	leaf := a.sign(template, a.cert, key)
 	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
 }
