@@ -5,6 +5,7 @@ package daemon
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 )
 
@@ -71,7 +73,7 @@ func Remove() {
 
 // Daemon is a running server.
 type Daemon struct {
-	GRPC, HTTP, Admin string // addresses, host:port
+	GRPC, HTTP, Admin string // addresses: host:port, or the path of a unix socket
 
 	command *exec.Cmd
 	exited  chan struct{} // closed when the process has been reaped
@@ -81,14 +83,19 @@ type Daemon struct {
 }
 
 // Start runs `recoverycodesd serve` on free ports of loopback with more arguments and an environment of its own, waits
-// until it serves, and stops it when the test ends.
+// until it serves, and stops it when the test ends. What it writes to standard output is lost.
 func Start(t testing.TB, env []string, args ...string) *Daemon {
 	t.Helper()
-	args = slices.Concat([]string{"serve", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args)
-	d := &Daemon{command: exec.Command(Binary(t), args...), exited: make(chan struct{})}
-	d.command.Env = env
-	if env == nil {
-		d.command.Env = []string{} // nil would be the environment of the test
+	return StartWriting(t, nil, env, args...)
+}
+
+// StartWriting is Start with a file for standard output, which stays the caller's to close.
+func StartWriting(t testing.TB, stdout *os.File, env []string, args ...string) *Daemon {
+	t.Helper()
+	d := &Daemon{command: exec.Command(Binary(t), serving(args)...), exited: make(chan struct{})}
+	d.command.Env = environment(env)
+	if stdout != nil {
+		d.command.Stdout = stdout
 	}
 	stderr, err := d.command.StderrPipe()
 	if err != nil {
@@ -111,6 +118,37 @@ func Start(t testing.TB, env []string, args ...string) *Daemon {
 		t.Fatalf("the daemon does not serve:\n%s", d.Log())
 	}
 	return d
+}
+
+// Fail runs `recoverycodesd serve` as Start does, but with settings that it must refuse, and returns its exit code and
+// what it has written.
+func Fail(t testing.TB, env []string, args ...string) (code int, output string) {
+	t.Helper()
+	return Run(t, env, serving(args)...)
+}
+
+// Run runs the command with arguments to its end, and returns its exit code and what it has written to both outputs.
+func Run(t testing.TB, env []string, args ...string) (code int, output string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), startLimit)
+	defer cancel()
+	command := exec.CommandContext(ctx, Binary(t), args...)
+	command.Env = environment(env)
+	text, err := command.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) || ctx.Err() != nil {
+		t.Fatalf("the command did not end by itself: %v\n%s", err, text)
+	}
+	return command.ProcessState.ExitCode(), string(text)
+}
+
+// serving are the arguments of serve with free ports of loopback, unless args say otherwise.
+func serving(args []string) []string {
+	return slices.Concat([]string{"serve", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args)
+}
+
+// environment is env, and none where there is none: for a command that would be the environment of the test.
+func environment(env []string) []string {
+	return append([]string{}, env...)
 }
 
 // follow keeps the log, reads the addresses out of it, and reaps the process at its end.
@@ -176,7 +214,17 @@ func (d *Daemon) Wait(t testing.TB) int {
 // Dial returns a plain connection to the gRPC door, without retries, closed when the test ends.
 func (d *Daemon) Dial(t testing.TB) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(d.GRPC, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableServiceConfig())
+	return d.DialWith(t, insecure.NewCredentials())
+}
+
+// DialWith is Dial with TLS, or with whatever else the peer has to speak.
+func (d *Daemon) DialWith(t testing.TB, peer credentials.TransportCredentials) *grpc.ClientConn {
+	t.Helper()
+	target := "passthrough:///" + d.GRPC
+	if strings.HasPrefix(d.GRPC, "/") {
+		target = "unix:" + d.GRPC
+	}
+	conn, err := grpc.NewClient(target, grpc.WithTransportCredentials(peer), grpc.WithDisableServiceConfig())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,9 @@ type Sandbox struct {
 
 // State is what the sandbox tells of one member.
 type State struct {
-	Calls   Counts `json:"calls"`
-	Effects Counts `json:"effects"`
+	Calls    Counts `json:"calls"`
+	Effects  Counts `json:"effects"`
+	IsLocked bool   `json:"is_locked"`
 }
 
 // Counts are numbers by operation.
@@ -36,11 +37,11 @@ type Counts struct {
 }
 
 // StartSandbox runs `recoverycodesd sandbox` on a free port of loopback until the test ends, with HTTP/1.1 in plain text or,
-// with secure, HTTP/2 over TLS.
-func StartSandbox(t testing.TB, secure bool) *Sandbox {
+// with secure, HTTP/2 over TLS. More arguments may follow.
+func StartSandbox(t testing.TB, secure bool, args ...string) *Sandbox {
 	t.Helper()
 	s := &Sandbox{client: &http.Client{Transport: &http.Transport{}}}
-	args := []string{"sandbox", "--listen=127.0.0.1:0"}
+	args = append([]string{"sandbox", "--listen=127.0.0.1:0"}, args...)
 	certificate := filepath.Join(t.TempDir(), "certificate.pem")
 	if secure {
 		args = append(args, "--tls", "--certificate-file="+certificate)
@@ -86,11 +87,18 @@ func StartSandbox(t testing.TB, secure bool) *Sandbox {
 // Member returns what the sandbox has seen and done about a member.
 func (s *Sandbox) Member(t testing.TB, id string) State {
 	t.Helper()
+	return s.Members(t)[id]
+}
+
+// Members returns what the sandbox has seen and done about all members that it knows. A fault member that no call has
+// named is none of them.
+func (s *Sandbox) Members(t testing.TB) map[string]State {
+	t.Helper()
 	var all struct {
 		Members map[string]State `json:"members"`
 	}
 	s.read(t, &all)
-	return all.Members[id]
+	return all.Members
 }
 
 // Redirected returns how many bytes and connections arrived where the sandbox's redirects point.
