@@ -196,6 +196,9 @@ func (d *Daemon) Signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// PID returns the id of the process.
+func (d *Daemon) PID() int { return d.command.Process.Pid }
+
 // Interrupt sends SIGTERM once more, whether or not the process is still there.
 func (d *Daemon) Interrupt() { _ = d.command.Process.Signal(syscall.SIGTERM) }
 
