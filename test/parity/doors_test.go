@@ -132,6 +132,12 @@ func verdictOfREST(t *testing.T, resp *http.Response, text []byte) verdict {
 
 func send(t *testing.T, d *daemon.Daemon, method string, request proto.Message) (*http.Response, []byte) {
 	t.Helper()
+	return sendWith(t, d, method, request, nil)
+}
+
+// sendWith is send with more headers.
+func sendWith(t *testing.T, d *daemon.Daemon, method string, request proto.Message, headers map[string]string) (*http.Response, []byte) {
+	t.Helper()
 	address := "http://" + d.HTTP + "/v1/b2b/recovery_codes/"
 	verb, body := http.MethodPost, []byte(nil)
 	if get, ok := request.(*recoverycodesv1.GetRequest); ok {
@@ -149,6 +155,9 @@ func send(t *testing.T, d *daemon.Daemon, method string, request proto.Message) 
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
