@@ -42,6 +42,7 @@ const slack = 2 * time.Second
 type server struct {
 	log      *zap.Logger
 	upstream *stytch.Client
+	service  *recoverycodes.Service
 	store    store
 	audit    *interceptor.Audit
 	observer *telemetry.Observer
@@ -50,6 +51,7 @@ type server struct {
 	watchers    []func(context.Context) // what follows files, while the server runs
 	endWatching context.CancelFunc
 	calls       interceptor.InFlight
+	age         age
 	health      *health.Server
 	ready       atomic.Bool
 
@@ -61,7 +63,7 @@ type server struct {
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
 func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger) (_ *server, err error) {
-	s := &server{log: logger, health: health.NewServer()}
+	s := &server{log: logger, health: health.NewServer(), age: age{limit: cfg.ConnectionAge}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.Background()))
@@ -88,13 +90,13 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 	limit := cfg.UpstreamTimeout + slack
-	keys, counts, err := openStores(cfg, limit, s.observer, logger)
+	keys, counts, err := openStores(cfg, upstream.ProjectID, limit, s.observer, logger)
 	if err != nil {
 		return nil, err
 	}
 	s.store = keys
-	service, err := recoverycodes.New(client, recoverycodes.Options{
-		Once: keys, Attempts: counts, OnCredentials: rereadSecret,
+	s.service, err = recoverycodes.New(client, recoverycodes.Options{
+		Once: keys, Attempts: counts, OnStore: s.observer.StoreRefused, OnCredentials: rereadSecret,
 		LeastTime: cfg.LeastTime, InFlight: cfg.MaxInFlight, BreakerFailures: cfg.BreakerFailures,
 		OnDrift: func(method string, drift []transcode.Drift) {
 			for _, d := range drift {
@@ -119,23 +121,24 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		grpc.ConnectionTimeout(10 * time.Second),
 		// Clients may ping every ten seconds, with or without a call open: sidecars hold connections for many callers.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(s.age.keepalive(limit + slack)),
 	}
 	if s.tls != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.Config("h2"))))
 	}
 	s.grpc = grpc.NewServer(options...)
-	recoverycodesv1.RegisterRecoveryCodesServiceServer(s.grpc, service)
+	recoverycodesv1.RegisterRecoveryCodesServiceServer(s.grpc, s.service)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
 
 	corridor := inproc.New(chain.Unary()...)
-	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
+	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, s.service)
 	rest, err := gateway.Handler(corridor, s.observer, guard)
 	if err != nil {
 		return nil, err
 	}
-	s.http = s.httpServer(rest, limit)
+	s.http = s.httpServer(s.age.handler(rest), limit)
+	s.http.ConnContext = s.age.connection
 	if s.tls != nil {
 		s.http.TLSConfig = s.tls.Config("h2", "http/1.1")
 	}
@@ -168,10 +171,11 @@ func (s *server) httpServer(handler http.Handler, limit time.Duration) *http.Ser
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
-		WriteTimeout:      15*time.Second + limit,
-		IdleTimeout:       75 * time.Second,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0), // lines of another form, with addresses; see main
+		// A call that waits for another with its key can be made after that, with a time of its own.
+		WriteTimeout:   15*time.Second + 2*limit,
+		IdleTimeout:    75 * time.Second,
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       log.New(io.Discard, "", 0), // lines of another form, with addresses; see main
 	}
 }
 
@@ -256,55 +260,4 @@ func (s *server) start(parts *errgroup.Group) {
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	s.ready.Store(true)
-}
-
-// stop takes the server down from the outside in. Health goes first, so that balancers look elsewhere. Then both doors
-// stop taking calls, and open ones have the drain time. Calls that were sent are waited for longer, with their
-// connections open, so that their answers are delivered; only then are connections cut. Every step is bounded.
-func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
-	s.ready.Store(false)
-	s.health.Shutdown()
-	gone := make(chan struct{})
-	go func() {
-		s.grpc.GracefulStop()
-		close(gone)
-	}()
-	doors := func(ctx context.Context) {
-		_ = s.http.Shutdown(ctx) // what it leaves behind is closed below
-		select {
-		case <-gone:
-		case <-ctx.Done(): // one open health Watch would hold it for ever
-		}
-	}
-	within(ctx, drain, doors)
-	within(ctx, upstream+slack, func(ctx context.Context) {
-		if left := s.calls.Wait(ctx); left > 0 {
-			s.log.Error("calls that were sent did not end in time; their outcome is unknown", zap.Int("calls", left))
-		}
-	})
-	within(ctx, time.Second, doors) // the last answers go out
-	_ = s.http.Close()
-	s.grpc.Stop()
-	<-gone
-	s.endWatching()
-	if err := s.close(ctx); err != nil {
-		s.log.Warn("the stores were not closed in order", zap.Error(err))
-	}
-	within(ctx, time.Second, func(ctx context.Context) {
-		if s.admin.Shutdown(ctx) != nil {
-			_ = s.admin.Close()
-		}
-	})
-}
-
-// close ends what is not a door.
-func (s *server) close(ctx context.Context) (err error) {
-	if s.upstream != nil {
-		s.upstream.Close()
-	}
-	if s.store != nil {
-		err = s.store.Close()
-	}
-	closeAudit(ctx, s.audit, s.log)
-	return err
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +36,7 @@ func (memory) Close() error { return nil }
 // openStores makes the store of idempotency keys and that of wrong codes, which share a Redis if there is one. run is the
 // longest that a call may take. A Redis that must not be used is an error; one that cannot be asked now is not, since
 // there is more to serve than what needs it.
-func openStores(cfg *config.Serve, run time.Duration, observer *telemetry.Observer, log *zap.Logger) (store, recoverycodes.Attempts, error) {
+func openStores(cfg *config.Serve, projectID string, run time.Duration, observer *telemetry.Observer, log *zap.Logger) (store, recoverycodes.Attempts, error) {
 	limits := attempts.Limits{
 		Window: cfg.AttemptsWindow, MemberLimit: cfg.AttemptsPerMember,
 		CallerFailures: cfg.AttemptsFailures, CallerShare: float64(cfg.AttemptsFailureShare) / 100,
@@ -48,15 +50,16 @@ func openStores(cfg *config.Serve, run time.Duration, observer *telemetry.Observ
 		keys, err := once.NewMemory([]byte(rand.Text()+rand.Text()), cfg.KeyTTL, cfg.MaxKeys)
 		return memory{keys}, counts, err
 	}
+	secrets := ofProject(cfg.StoreSecrets, projectID)
 	keys, err := once.NewRedis(once.RedisConfig{
-		URL: cfg.OnceRedisURL, Secrets: cfg.StoreSecrets, TTL: cfg.KeyTTL,
+		URL: cfg.OnceRedisURL, Secrets: secrets, TTL: cfg.KeyTTL,
 		Lease: run + 5*time.Second, // above the longest run by what a busy machine may add
 	})
 	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("--once-redis-url: %w", err)}
 	}
 	counts, err := attempts.NewRedis(keys.Client(), attempts.RedisConfig{
-		Limits: limits, Secrets: cfg.StoreSecrets, FailOpen: !cfg.AttemptsFailClosed,
+		Limits: limits, Secrets: secrets, FailOpen: !cfg.AttemptsFailClosed,
 		OnDown: func(c attempts.Consequence) { observer.Uncounted(string(c)) },
 	})
 	if err == nil {
@@ -68,6 +71,17 @@ func openStores(cfg *config.Serve, run time.Duration, observer *telemetry.Observ
 	return keys, counts, nil
 }
 
+// ofProject makes secrets for one Stytch project out of those of the file: two deployments that share a Redis and a file
+// but not a project share no keys.
+func ofProject(secrets [][]byte, projectID string) (own [][]byte) {
+	for _, secret := range secrets {
+		h := hmac.New(sha256.New, secret)
+		h.Write([]byte("store of project " + projectID))
+		own = append(own, h.Sum(nil))
+	}
+	return own
+}
+
 // check asks Redis whether it can be used.
 func check(keys *once.Redis, counts *attempts.Redis, log *zap.Logger) error {
 	ctx, cancel := context.WithTimeout(context.Background(), storeCheckLimit)
@@ -77,7 +91,7 @@ func check(keys *once.Redis, counts *attempts.Redis, log *zap.Logger) error {
 		err = counts.Check(ctx)
 	}
 	if errors.Is(err, once.ErrDown) || errors.Is(err, attempts.ErrDown) {
-		log.Warn("calls with an idempotency key are refused until the store answers", zap.Error(err))
+		log.Warn("calls with an idempotency key are refused until the store answers, and wrong codes are not counted together", zap.Error(err))
 		return nil
 	}
 	return err

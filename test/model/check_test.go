@@ -54,7 +54,9 @@ type told struct {
 	text         string // for a person who looks for the cause
 	replayed     bool
 	hurried      bool // the caller would not wait for ever
-	shaken       bool // a server died meanwhile
+	deaths       int  // servers that died meanwhile
+	header       bool // an answer had begun when it failed
+	rest         bool // by REST, where nothing can be sent ahead
 	attempts     int  // of the repeating client
 	begunAgain   bool // it sent the call again after an answer had begun
 	answer       answer
@@ -67,7 +69,7 @@ func (g *group) check(r record) []string {
 		wrong     []string
 		sure      int // calls that had their effect
 		maybe     int // calls of which it is not known
-		again     int // times that a call was sent again because a server died before its answer began
+		again     int // times that a call may have been sent again because a server died before its answer began
 		effects   = r.Effects.Recover + r.Effects.Rotate
 		violation = func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	)
@@ -77,7 +79,9 @@ func (g *group) check(r record) []string {
 			violation("an answer that nothing here earns: %s %s", t.reason, t.text)
 		case t.begunAgain:
 			violation("a call was sent again after its answer had begun")
-		case t.verdict == gone && !t.hurried && !t.shaken:
+		case (t.verdict == unknown || t.verdict == lost) && !t.header && !t.rest && !t.replayed && !t.hurried && g.key == "":
+			violation("an outcome is %s, and no header went ahead of the call", t.verdict)
+		case t.verdict == gone && !t.hurried && t.deaths == 0:
 			violation("a caller who waited was told nothing: %s", t.text)
 		case t.replayed && (g.key == "" || t.op == get):
 			violation("a call without a key was given the answer of another")
@@ -89,8 +93,8 @@ func (g *group) check(r record) []string {
 		case t.verdict == unknown, t.verdict == gone:
 			maybe++
 		}
-		if t.shaken && t.op != get {
-			again += max(t.attempts-1, 0)
+		if t.op != get {
+			again += min(t.deaths, max(t.attempts-1, 0))
 		}
 	}
 	if g.key != "" {
@@ -122,6 +126,11 @@ func (g *group) check(r record) []string {
 func (g *group) checkReplays() []string {
 	var wrong []string
 	verdicts, answers, first := map[verdict]bool{}, map[string]bool{}, 0
+	for _, t := range g.history {
+		if t.op != get && t.verdict == notSent && t.reason == "NOT_SENT" && g.knownBefore(t) {
+			wrong = append(wrong, "a call is said not to have been sent, whose key had come to something else")
+		}
+	}
 	for _, t := range g.history {
 		final := t.verdict == done || t.verdict == lost || t.verdict == unknown && !t.hurried ||
 			t.verdict == refused && t.reason != keyReused && t.reason != rateLimited
@@ -167,6 +176,14 @@ func (g *group) checkAnswers(r record, effects int) []string {
 		}
 	}
 	return wrong
+}
+
+// knownBefore reports whether what the key of a call has come to was told before it began.
+func (g *group) knownBefore(call told) bool {
+	return slices.ContainsFunc(g.history, func(t told) bool {
+		final := t.verdict == done || t.verdict == lost || t.verdict == unknown && !t.hurried
+		return t.op == call.op && final && t.ended.Before(call.begun)
+	})
 }
 
 // takenBefore reports whether a caller knew by then that the code is taken.

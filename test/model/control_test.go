@@ -1,6 +1,8 @@
 package model
 
 import (
+	"bytes"
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -26,14 +28,15 @@ func TestCheckFindsViolations(t *testing.T) {
 		untouched = record{Codes: []string{code}}
 		recovered = record{Effects: daemon.Counts{Recover: 1}}
 		rotated   = record{Effects: daemon.Counts{Rotate: 1}, Codes: minted}
+		thrice    = record{Effects: daemon.Counts{Rotate: 3}, Codes: minted}
 		twice     = record{Effects: daemon.Counts{Rotate: 2}, Codes: minted}
 
 		recoverDone = told{op: recovery, verdict: done, answer: answer{SessionToken: "s"}}
 		rotateDone  = told{op: rotate, verdict: done, answer: answer{RecoveryCodes: minted}}
 		nothingLeft = told{op: recovery, verdict: notSent}
-		rotateLost  = told{op: rotate, verdict: lost}
-		rotateMaybe = told{op: rotate, verdict: unknown}
-		shakenTwice = told{op: rotate, verdict: done, shaken: true, attempts: 2, answer: answer{RecoveryCodes: minted}}
+		rotateLost  = told{op: rotate, verdict: lost, header: true}
+		rotateMaybe = told{op: rotate, verdict: unknown, header: true}
+		shakenTwice = told{op: rotate, verdict: done, deaths: 1, attempts: 2, header: true, answer: answer{RecoveryCodes: minted}}
 		walkedAway  = told{op: rotate, verdict: gone, hurried: true}
 	)
 	replay := func(t told) told { t.replayed = true; return t }
@@ -56,9 +59,13 @@ func TestCheckFindsViolations(t *testing.T) {
 		{"unknown to one in a hurry alone", "k", rotated, history(told{op: rotate, verdict: unknown, hurried: true}, rotateDone), ""},
 
 		{"a server that died before the answer began", "", twice, history(shakenTwice), ""},
-		{"a server that died, with a key", "k", rotated, history(told{op: rotate, verdict: gone, shaken: true}, replay(rotateDone)), ""},
+		{"a server that died, with a key", "k", rotated, history(told{op: rotate, verdict: gone, deaths: 1}, replay(rotateDone)), ""},
 
 		{"a server that died, and a key with two effects", "k", twice, history(shakenTwice), "2 effects for one key"},
+		{"a server that died, and two more effects", "", thrice, history(shakenTwice), "3 effects, of calls that at most 1 times"},
+		{"no header ahead", "", rotated, history(told{op: rotate, verdict: unknown}), "no header went ahead"},
+		{"not sent, after it was done", "k", rotated, history(rotateDone, told{op: rotate, verdict: notSent, reason: "NOT_SENT"}), "had come to something else"},
+		{"not sent, after it was unknown", "k", rotated, history(rotateMaybe, told{op: rotate, verdict: notSent, reason: "NOT_SENT"}), "had come to something else"},
 		{"sent again after the answer had begun", "", twice, history(told{op: rotate, verdict: unknown, begunAgain: true}), "after its answer had begun"},
 		{"two effects for one key", "k", twice, history(rotateDone, replay(rotateDone)), "2 effects for one key"},
 		{"two effects of different methods for one key", "k",
@@ -92,6 +99,25 @@ func TestCheckFindsViolations(t *testing.T) {
 				t.Errorf("found %q, want %q in\n%v", found, c.want, g)
 			}
 		})
+	}
+}
+
+// TestSearchFindsWhatIsNotSealed gives the search a store that holds a record as the servers have it before it is sealed,
+// at each distance from the beginning, and one in which a token stands as it is.
+func TestSearchFindsWhatIsNotSealed(t *testing.T) {
+	p := newPlan(1, 200)
+	p[0].history = []told{{answer: answer{SessionToken: "mDAmfSmRTnxnPAdkvyS5hGzBXuzn"}}}
+	filler := bytes.Repeat([]byte("."), 2000)
+	if wrong := p.search(filler); len(wrong) != 0 {
+		t.Errorf("found %q in nothing", wrong)
+	}
+	for offset := range 3 {
+		body := strings.Repeat(" ", offset) + `{"session_token":"` + p[0].history[0].answer.SessionToken + `"}`
+		for _, text := range []string{body, base64.StdEncoding.EncodeToString([]byte(body))} {
+			if wrong := p.search(append(filler, text...)); !slices.Contains(wrong, "the store shows a session token") {
+				t.Errorf("found %q in %s", wrong, text)
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ package model
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -171,8 +172,11 @@ func (p plan) search(dump []byte) []string {
 			return
 		}
 		searched++
-		if bytes.Contains(dump, []byte(text)) {
-			wrong = append(wrong, "the store shows "+what)
+		for _, form := range forms(text) {
+			if bytes.Contains(dump, form) {
+				wrong = append(wrong, "the store shows "+what)
+				return
+			}
 		}
 	}
 	look("a recovery code", code)
@@ -191,4 +195,16 @@ func (p plan) search(dump []byte) []string {
 		wrong = append(wrong, fmt.Sprintf("only %d texts were looked for in %d bytes", searched, len(dump)))
 	}
 	return wrong
+}
+
+// forms are how a text looks as it is and in base64, wherever in what was encoded it began.
+func forms(text string) [][]byte {
+	found := [][]byte{[]byte(text)}
+	for skip := range 3 {
+		if inner := text[min(skip, len(text)):]; len(inner) >= 9 {
+			inner = inner[:len(inner)/3*3]
+			found = append(found, []byte(base64.StdEncoding.EncodeToString([]byte(inner))))
+		}
+	}
+	return found
 }

@@ -93,7 +93,12 @@ func (f *fleet) try(ctx context.Context, g *group, c *caller, t *try) told {
 		told = askGRPC(ctx, s.plain, c.op, g.member, g.key)
 	}
 	told.op, told.hurried, told.begun, told.ended = c.op, t.patience > 0, begun, time.Now()
-	told.shaken = s.dead.Load() || deaths%2 == 1 || f.deaths.Load() != deaths
+	told.rest = c.door == rest
+	// Each death counts twice, when it begins and when it is over. Who is on the way to a dead server has one, too.
+	told.deaths = int((f.deaths.Load()+1)/2 - deaths/2)
+	if s.dead.Load() {
+		told.deaths = max(told.deaths, 1)
+	}
 	return told
 }
 
@@ -132,7 +137,7 @@ func askGRPC(ctx context.Context, client recoverycodesv1.RecoveryCodesServiceCli
 		t.verdict = done
 		return t
 	}
-	t.text = err.Error()
+	t.text, t.header = err.Error(), header.Len() > 0
 	for _, detail := range status.Convert(err).Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok {
 			t.reason = info.GetReason()

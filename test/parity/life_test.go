@@ -72,8 +72,9 @@ func fetch(t *testing.T, address string) string {
 	return string(text)
 }
 
-// TestStopWaitsForWhatWasSent sends SIGTERM while a Recover from each door is at the upstream and a health Watch, which
-// never ends by itself, is open. Each call's answer still arrives, or, where its caller has gone, is still recorded.
+// TestStopWaitsForWhatWasSent sends SIGTERM while two Recovers from each door are at the upstream, one of each without its
+// caller, and a health Watch, which never ends by itself, is open. Each answer still arrives, or, where the caller has
+// gone, is still recorded.
 func TestStopWaitsForWhatWasSent(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	d := inFrontOf(t, func(w http.ResponseWriter, r *http.Request) {
@@ -111,6 +112,20 @@ func TestStopWaitsForWhatWasSent(t *testing.T) {
 	<-arrived
 	leave()
 	<-left
+	hurried, hurry := context.WithCancel(t.Context())
+	go func() {
+		req, err := http.NewRequestWithContext(hurried, http.MethodPost, "http://"+d.HTTP+"/v1/b2b/recovery_codes/recover",
+			strings.NewReader(`{"organization_id":"o","member_id":"m","recovery_code":"c"}`))
+		if err == nil {
+			_, err = http.DefaultClient.Do(req) //nolint:bodyclose // there is no answer
+		}
+		results <- verdict{message: fmt.Sprint(err)}
+	}()
+	<-arrived
+	hurry()
+	if v := <-results; !strings.Contains(v.message, context.Canceled.Error()) {
+		t.Fatalf("%+v", v)
+	}
 
 	d.Signal(t, stopSignal)
 	for update, err := watch.Recv(); ; update, err = watch.Recv() {
@@ -135,8 +150,8 @@ func TestStopWaitsForWhatWasSent(t *testing.T) {
 	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, d.Log())
 	}
-	if n := strings.Count(d.Log(), `"outcome":"done"`); n != 3 {
-		t.Errorf("%d calls recorded as done, want 3\n%s", n, d.Log())
+	if n := strings.Count(d.Log(), `"outcome":"done"`); n != 4 {
+		t.Errorf("%d calls recorded as done, want 4\n%s", n, d.Log())
 	}
 }
 

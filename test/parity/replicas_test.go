@@ -66,7 +66,7 @@ func TestAStoreThatIsDown(t *testing.T) {
 	redis.Stop()
 	sandbox := daemon.StartSandbox(t, false)
 	d := daemon.Start(t, sandbox.Env, sharing(t, redis.URL())...)
-	if !strings.Contains(d.Log(), "calls with an idempotency key are refused until the store answers") {
+	if !strings.Contains(d.Log(), "calls with an idempotency key are refused until the store answers, and wrong codes") {
 		t.Errorf("it does not say so:\n%s", d.Log())
 	}
 	down := func() {

@@ -35,7 +35,8 @@ type Serve struct {
 	Access
 
 	ConnectTimeout, HeaderTimeout, UpstreamTimeout time.Duration
-	DrainTimeout, LeastTime                        time.Duration
+	LeastTime                                      time.Duration
+	DrainDelay, DrainTimeout, ConnectionAge        time.Duration
 	MaxInFlight, BreakerFailures                   int
 	KeyTTL                                         time.Duration
 	MaxKeys                                        int
@@ -87,6 +88,10 @@ func (c *Serve) settings() []Setting {
 			"this process's memory. A URL with a password belongs into the environment variable."),
 		text(&c.storeSecretFile, "store-secret-file", "", "A file of the secret under which shared stores are sealed, the same for all replicas; "+
 			"further lines are earlier secrets that still open what they sealed."),
+		span(&c.ConnectionAge, "connection-age", "30m", "How old a connection to a door may become, give or take a tenth, before its client is asked to make another, "+
+			"so that load spreads to new replicas and withdrawn client certificates end; 0s is for ever."),
+		span(&c.DrainDelay, "drain-delay", "5s", "How long everything is still served after SIGTERM, while balancers learn that the server is not ready. "+
+			"SIGINT does without."),
 		duration(&c.DrainTimeout, "drain-timeout", "10s",
 			"For open calls and connections to end when stopping. Calls that were sent are waited for longer, up to the upstream "+
 				"timeout and 2 s, before connections are cut."),
@@ -152,6 +157,9 @@ func (c *Serve) upstream() (errs []error) {
 	return errs
 }
 
+// minSharedTTL is longer than any call waits for another with its key, with the usual time limits.
+const minSharedTTL = time.Minute
+
 // stores checks what replicas share.
 func (c *Serve) stores() (errs []error) {
 	if c.storeSecretFile != "" {
@@ -160,7 +168,11 @@ func (c *Serve) stores() (errs []error) {
 			errs = append(errs, fmt.Errorf("--store-secret-file: %w", err))
 		}
 		c.StoreSecrets = secrets
-	} else if c.OnceRedisURL != "" {
+	}
+	if c.OnceRedisURL != "" && c.KeyTTL > 0 && c.KeyTTL < minSharedTTL {
+		errs = append(errs, fmt.Errorf("--idempotency-ttl: want at least %v with --once-redis-url: who waits for a call must not be late for its answer", minSharedTTL))
+	}
+	if c.OnceRedisURL != "" && c.storeSecretFile == "" {
 		errs = append(errs, errors.New("--store-secret-file: is required with --once-redis-url, whose Redis must not be able to read what it keeps"))
 	}
 	return errs

@@ -85,7 +85,7 @@ func TestServeDefaults(t *testing.T) {
 		GRPCListen: "127.0.0.1:50051", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9464",
 		Sandbox:        true,
 		ConnectTimeout: 5 * time.Second, HeaderTimeout: 31 * time.Second, UpstreamTimeout: 31 * time.Second,
-		DrainTimeout: 10 * time.Second, LeastTime: 250 * time.Millisecond, MaxInFlight: 1000, BreakerFailures: 20,
+		DrainDelay: 5 * time.Second, DrainTimeout: 10 * time.Second, ConnectionAge: 30 * time.Minute, LeastTime: 250 * time.Millisecond, MaxInFlight: 1000, BreakerFailures: 20,
 		KeyTTL: 10 * time.Minute, MaxKeys: 10000,
 		Access: config.Access{
 			TLSMinVersion: tls.VersionTLS13, AuditFile: "-", ReloadInterval: 5 * time.Second,
@@ -154,6 +154,8 @@ var readable = map[string]struct {
 	"reload-interval":          {"1s", "2s", func(c *config.Serve) string { return c.ReloadInterval.String() }},
 	"upstream-header-timeout":  {"3s", "4s", func(c *config.Serve) string { return c.HeaderTimeout.String() }},
 	"upstream-timeout":         {"5s", "500ms", func(c *config.Serve) string { return c.UpstreamTimeout.String() }},
+	"connection-age":           {"0s", "1s", func(c *config.Serve) string { return c.ConnectionAge.String() }},
+	"drain-delay":              {"0s", "9s", func(c *config.Serve) string { return c.DrainDelay.String() }},
 	"drain-timeout":            {"7s", "8s", func(c *config.Serve) string { return c.DrainTimeout.String() }},
 	"log-level":                {"debug", "error", func(c *config.Serve) string { return c.LogLevel }},
 	"log-format":               {"json", "console", func(c *config.Serve) string { return c.LogFormat }},

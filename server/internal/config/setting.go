@@ -110,6 +110,20 @@ func duration(into *time.Duration, flagName, def, doc string) Setting {
 	return s
 }
 
+// span is a duration that may be 0, which doc must explain.
+func span(into *time.Duration, flagName, def, doc string) Setting {
+	s := text(nil, flagName, def, doc)
+	s.set = func(t string) error {
+		d, err := time.ParseDuration(t)
+		if err != nil || d < 0 {
+			return errors.New("want a duration such as 5s, or 0s")
+		}
+		*into = d
+		return nil
+	}
+	return s
+}
+
 // number is a whole number of at least least.
 func number(into *int, least int, flagName, def, doc string) Setting {
 	s := text(nil, flagName, def, doc)

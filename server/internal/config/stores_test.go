@@ -33,6 +33,7 @@ func TestStoreSecrets(t *testing.T) {
 	}
 
 	blames(t, refused(t, realProject, redis), "--store-secret-file: is required")
+	blames(t, refused(t, realProject, redis, "--idempotency-ttl=59s", "--store-secret-file", file(t, first)), "--idempotency-ttl: want at least")
 	for name, content := range map[string]string{
 		"is empty":       "\n",
 		"at least 32":    secret,

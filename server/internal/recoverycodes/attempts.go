@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 
@@ -22,7 +23,7 @@ type Attempts interface {
 // the exchange says otherwise.
 func (s *Service) attempt(ctx context.Context, member string, send func() stytch.Exchange) (stytch.Exchange, *apierror.Error) {
 	if s.options.Attempts == nil {
-		return s.admit(ctx, send)
+		return s.admit(ctx, &s.recover, send)
 	}
 	settle, err := s.options.Attempts.Reserve(ctx, attempts.Attempt{Caller: recordOf(ctx).Caller, Member: member})
 	if err != nil {
@@ -30,7 +31,7 @@ func (s *Service) attempt(ctx context.Context, member string, send func() stytch
 	}
 	verdict := attempts.Unknown
 	defer func() { settle(verdict) }() // also when sending panics
-	x, refusal := s.admit(ctx, send)
+	x, refusal := s.admit(ctx, &s.recover, send)
 	verdict = verdictOn(&x)
 	return x, refusal
 }
@@ -61,13 +62,29 @@ func verdictOn(x *stytch.Exchange) attempts.Verdict {
 		return attempts.Unjudged
 	}
 	body, ok := x.ErrorBody()
-	if !ok || x.Status >= 500 || x.Status == http.StatusRequestTimeout || x.Status == statusClientClosed {
+	switch {
+	case !ok:
+		return attempts.Unknown
+	case slices.Contains(aboutTheCode, body.ErrorType):
+		return attempts.Wrong
+	case x.Status == http.StatusForbidden, x.Status == http.StatusNotFound, x.Status == http.StatusMethodNotAllowed:
+		return attempts.Unjudged
+	case x.Status == http.StatusUnauthorized && aboutOurCredentials(body.ErrorType):
+		return attempts.Unjudged
+	case x.Status == http.StatusBadRequest && slices.Contains(aboutTheRest, body.ErrorType):
+		return attempts.Unjudged
+	default: // the set of types is open: one that nobody here knows may be about the code
 		return attempts.Unknown
 	}
-	switch body.ErrorType {
-	case "unable_to_authenticate_recovery_code", "invalid_recovery_code", "totp_code_used_as_recovery_code":
-		return attempts.Wrong
-	default: // it was refused for what else is in the request
-		return attempts.Unjudged
-	}
 }
+
+// aboutTheCode are the types of a wrong code, and aboutTheRest those of a 400 for what else is in the request.
+var (
+	aboutTheCode = []string{"unable_to_authenticate_recovery_code", "invalid_recovery_code", "totp_code_used_as_recovery_code"}
+	aboutTheRest = []string{
+		"bad_request", "invalid_argument", "invalid_organization_id", "no_session_arguments", "too_many_session_arguments",
+		"member_session_member_id_mismatch", "invalid_session_duration_minutes", "custom_claims_too_large",
+		"action_available_only_for_active_members", "action_available_only_once_primary_authentication_is_met",
+		"no_active_recovery_code_backed_factor",
+	}
+)

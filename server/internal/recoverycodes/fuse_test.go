@@ -96,35 +96,51 @@ const retryAll = `{"methodConfig": [{"name": [{}], "retryPolicy": {
 		"PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL",
 		"UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"]}}]}`
 
-// TestFuseAgainstAClientThatRetriesEverything counts the effects of one Rotate under each fault: one with the fuse. The
-// negative control, without it, has more, or this would prove nothing.
+// TestFuseAgainstAClientThatRetriesEverything counts the effects of one Rotate and one Recover under each fault: one with
+// the fuse. The negative control, without it, has more, or this would prove nothing.
 func TestFuseAgainstAClientThatRetriesEverything(t *testing.T) {
 	for _, fuse := range []bool{true, false} {
 		r := newReplicas(t, 1, fuse)[0]
 		for kind, effects := range effectsThrough(t, r.address, r, grpc.WithDefaultServiceConfig(retryAll)) {
-			check(t, kind, fuse, effects)
+			check(t, kind, fuse, effects.Rotate)
+			if fuse { // a second Recover has no effect of its own: the code is spent
+				check(t, kind, fuse, effects.Recover)
+			} else if calls := r.sandbox.State().Members[recoverOf(kind)].Calls.Recover; calls < 2 {
+				t.Errorf("%s: %d Recovers arrived without the fuse: the test proves nothing", kind, calls)
+			}
 		}
 	}
 }
 
-// effectsThrough makes one Rotate under each fault by way of address, none of which succeeds, and returns how often each
-// took effect.
-func effectsThrough(t *testing.T, address string, r replica, opts ...grpc.DialOption) map[string]int {
+func rotateOf(kind string) string  { return "member-test-fault-" + kind + "~rotate" }
+func recoverOf(kind string) string { return "member-test-fault-" + kind + "~recover" }
+
+// effectsThrough makes one Rotate and one Recover under each fault by way of address, none of which succeeds, and returns
+// how often each took effect.
+func effectsThrough(t *testing.T, address string, r replica, opts ...grpc.DialOption) map[string]sandbox.Counts {
 	t.Helper()
 	conn, err := grpc.NewClient(address, append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	effects := make(map[string]int)
+	client := recoverycodesv1.NewRecoveryCodesServiceClient(conn)
+	effects := make(map[string]sandbox.Counts)
 	for _, kind := range afterEffect {
-		id := "member-test-fault-" + kind
-		if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
-			OrganizationId: sandbox.OrganizationID, MemberId: id,
+		if _, err := client.Rotate(t.Context(), &recoverycodesv1.RotateRequest{
+			OrganizationId: sandbox.OrganizationID, MemberId: rotateOf(kind),
 		}, grpc.WaitForReady(true)); err == nil {
-			t.Errorf("%s: succeeded", kind)
+			t.Errorf("%s: a Rotate succeeded", kind)
 		}
-		effects[kind] = r.sandbox.State().Members[id].Effects.Rotate
+		if _, err := client.Recover(t.Context(), &recoverycodesv1.RecoverRequest{
+			OrganizationId: sandbox.OrganizationID, MemberId: recoverOf(kind), RecoveryCode: "sand-b0xc-ode1",
+		}, grpc.WaitForReady(true)); err == nil {
+			t.Errorf("%s: a Recover succeeded", kind)
+		}
+		members := r.sandbox.State().Members
+		effects[kind] = sandbox.Counts{
+			Rotate: members[rotateOf(kind)].Effects.Rotate, Recover: members[recoverOf(kind)].Effects.Recover,
+		}
 	}
 	return effects
 }

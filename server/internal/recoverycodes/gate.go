@@ -3,6 +3,7 @@ package recoverycodes
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -20,6 +21,7 @@ type gate struct {
 	least   time.Duration
 	slots   chan struct{}
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}] // nil: none
+	closing atomic.Bool                                // calls with an effect are refused
 }
 
 func newGate(least time.Duration, inFlight, breakerFailures int) *gate {
@@ -41,7 +43,10 @@ var (
 
 // enter admits a call to the upstream or says why not. Whoever is admitted calls leave, once, when
 // the exchange that it is given is over.
-func (g *gate) enter(ctx context.Context) (leave func(*stytch.Exchange), refusal *apierror.Error) {
+func (g *gate) enter(ctx context.Context, op *operation) (leave func(*stytch.Exchange), refusal *apierror.Error) {
+	if g.closing.Load() && op.hasEffect() {
+		return nil, NotSent("the server is stopping; nothing was sent")
+	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < g.least {
 		return nil, NotSent("too little of the deadline is left; nothing was sent")
 	}

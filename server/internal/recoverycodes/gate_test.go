@@ -87,7 +87,7 @@ func TestBreaker(t *testing.T) {
 		g := newGate(0, 10, 3)
 		failure, success := &stytch.Exchange{Sent: true, Fault: stytch.FaultReset}, &stytch.Exchange{Sent: true, Status: 404}
 		try := func(x *stytch.Exchange) bool {
-			leave, refusal := g.enter(t.Context())
+			leave, refusal := g.enter(t.Context(), &operation{name: "Get"})
 			if refusal != nil {
 				if refusal.RetryAfter != breakerRest {
 					t.Errorf("%+v", refusal)

@@ -68,11 +68,15 @@ func (s *Service) effect(ctx context.Context, op *operation, key string, req pro
 			if refusal != nil || !own.Sent || own.Status == http.StatusTooManyRequests {
 				return nil, false
 			}
-			record, err := json.Marshal(own)
-			return record, err == nil
+			// It always marshals; should it not, the key is kept with a record that nobody can read, and stays unknown.
+			record, _ := json.Marshal(own)
+			return record, true
 		})
 	switch {
 	case err != nil:
+		if s.options.OnStore != nil && (errors.Is(err, once.ErrDown) || errors.Is(err, once.ErrFull)) {
+			s.options.OnStore(err)
+		}
 		return stytch.Exchange{}, keyError(op, err)
 	case !replayed:
 		return own, refusal
@@ -107,8 +111,8 @@ func keyError(op *operation, err error) *apierror.Error {
 }
 
 // admit sends through the gate.
-func (s *Service) admit(ctx context.Context, send func() stytch.Exchange) (x stytch.Exchange, refusal *apierror.Error) {
-	leave, refusal := s.gate.enter(ctx)
+func (s *Service) admit(ctx context.Context, op *operation, send func() stytch.Exchange) (x stytch.Exchange, refusal *apierror.Error) {
+	leave, refusal := s.gate.enter(ctx, op)
 	if refusal != nil {
 		return x, refusal
 	}

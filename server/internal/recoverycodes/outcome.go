@@ -76,7 +76,7 @@ func NotSent(message string) *apierror.Error {
 
 // answerLost is a success whose answer cannot be used: the effect of Recover and Rotate is certain.
 func answerLost(op *operation, x *stytch.Exchange) (call.Outcome, *apierror.Error) {
-	if op.help == "" {
+	if !op.hasEffect() {
 		return call.Failed, &apierror.Error{
 			Code: codes.Unavailable, Reason: apierror.UpstreamFailed, HTTP: http.StatusBadGateway,
 			Message: "the upstream's answer could not be read", UpstreamStatus: x.Status, RetryAfter: retrySoon,

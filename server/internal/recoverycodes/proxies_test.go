@@ -54,7 +54,10 @@ func TestFuseBehindHAProxy(t *testing.T) {
 		replicas := newReplicas(t, 2, fuse)
 		for kind, effects := range effectsThrough(t, startHAProxy(t, replicas[0].address, replicas[1].address, " proto h2"), replicas[0], grpc.WithDisableRetry()) {
 			if fuse || kind == "slow-30000" {
-				check(t, kind, fuse, effects)
+				check(t, kind, fuse, effects.Rotate)
+				if fuse {
+					check(t, kind, fuse, effects.Recover)
+				}
 			}
 		}
 	}
@@ -190,8 +193,8 @@ func TestNginxDoesNotRepeat(t *testing.T) {
 			t.Fatal(err)
 		}
 		for kind, effects := range effectsThrough(t, address, replicas[0], grpc.WithDisableRetry()) {
-			if effects != 1 {
-				t.Errorf("%s, fuse %v: %d effects", kind, fuse, effects)
+			if effects.Rotate != 1 || effects.Recover != 1 {
+				t.Errorf("%s, fuse %v: %+v", kind, fuse, effects)
 			}
 		}
 		_ = command.Process.Kill()

@@ -29,6 +29,8 @@ type operation struct {
 	help    string // what to do after an unknown outcome; empty for Get, which has no effect
 }
 
+func (op *operation) hasEffect() bool { return op.help != "" }
+
 // Service implements the generated server interface.
 type Service struct {
 	recoverycodesv1.UnimplementedRecoveryCodesServiceServer
@@ -60,6 +62,9 @@ type Options struct {
 
 	// Attempts bounds wrong codes; nil does not.
 	Attempts Attempts
+
+	// OnStore is told why the store of keys has refused a call; it must not block. It may be nil.
+	OnStore func(error)
 
 	// OnCredentials is told that Stytch has refused this server's own credentials; it must not block. It may be nil.
 	OnCredentials func()
@@ -94,6 +99,10 @@ func New(upstream *stytch.Client, options Options) (*Service, error) {
 	return s, nil
 }
 
+// Drain has every Recover and Rotate refused that has not been sent yet, also one that waits for another call with its
+// key and would be made after it. It does not wait for those that were sent.
+func (s *Service) Drain() { s.gate.closing.Store(true) }
+
 // Get implements the RPC. It is cancelled with its caller, and the only one that is ever sent again.
 func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*recoverycodesv1.GetResponse, error) {
 	var v violations
@@ -102,7 +111,7 @@ func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*re
 		return nil, refuse(ctx, err)
 	}
 	start := time.Now()
-	x, refusal := s.admit(ctx, func() (x stytch.Exchange) {
+	x, refusal := s.admit(ctx, &s.get, func() (x stytch.Exchange) {
 		x, recordOf(ctx).Retries = s.retries.get(ctx, s.options.LeastTime, func() stytch.Exchange {
 			return s.upstream.Get(ctx, req.GetOrganizationId(), req.GetMemberId())
 		})
@@ -166,7 +175,7 @@ func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest
 	mayHaveLeft(ctx)
 	start := time.Now()
 	x, failure := s.effect(ctx, &s.rotate, key, req, func() (stytch.Exchange, *apierror.Error) {
-		return s.admit(ctx, func() stytch.Exchange {
+		return s.admit(ctx, &s.rotate, func() stytch.Exchange {
 			return s.upstream.Rotate(ctx, req.GetOrganizationId(), req.GetMemberId(), s.announce(ctx))
 		})
 	})
@@ -229,7 +238,7 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 // 200 to everything. After Recover and Rotate, whose effect is certain, one known member is enough; a Get, by which
 // callers find out what an unknown outcome came to, has to say whom it is about.
 func (op *operation) recognisable(answer *transcode.Answer) bool {
-	if op.help == "" {
+	if !op.hasEffect() {
 		return answer.Kept[0] != "" || answer.Kept[1] != ""
 	}
 	return len(answer.Wire) > 0

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,9 @@ type Observer struct {
 	dropped   prometheus.Counter
 	uncounted *prometheus.CounterVec
 	reloads   *prometheus.CounterVec
+
+	refusedKeys prometheus.Counter
+	storeLogged atomic.Int64 // when StoreRefused wrote last
 
 	drifted firsts
 }
@@ -88,7 +92,11 @@ func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
 		Name: "recoverycodes_reload_failures_total",
 		Help: "States of files that were not taken over because they are wrong: policy, tls, secret, jwks.",
 	}, []string{"what"})
-	o.registry.MustRegister(o.dropped, o.uncounted, o.reloads)
+	o.refusedKeys = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "recoverycodes_keyed_calls_refused_total",
+		Help: "Calls with an idempotency key that were refused because the store of keys could not be asked or was full.",
+	})
+	o.registry.MustRegister(o.refusedKeys, o.dropped, o.uncounted, o.reloads)
 	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.replays, o.drift, o.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return o
@@ -219,6 +227,18 @@ func (o *Observer) Panicked(record *call.Call, stack []byte) {
 	o.panics.Inc()
 	o.log.Error("panic", zap.String("method", rpc(record.Method)), zap.String("request_id", record.RequestID),
 		zap.ByteString("stack", stack))
+}
+
+// storeQuiet is how long the same trouble with the store of keys is not logged again.
+const storeQuiet = 10 * time.Second
+
+// StoreRefused counts a keyed call that the store of keys has refused, and logs why, now and then.
+func (o *Observer) StoreRefused(err error) {
+	o.refusedKeys.Inc()
+	now := time.Now().UnixNano()
+	if last := o.storeLogged.Load(); now-last > int64(storeQuiet) && o.storeLogged.CompareAndSwap(last, now) {
+		o.log.Warn("a call with an idempotency key was refused", zap.Error(err))
+	}
 }
 
 // AuditDropped counts an audit line that was lost.

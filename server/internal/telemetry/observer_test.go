@@ -219,6 +219,8 @@ func TestMetrics(t *testing.T) {
 	o.Drifted("Get", "member.new", "unknown")
 	o.AuditDropped()
 	o.Uncounted("alone")
+	o.StoreRefused(errors.New("it is full"))
+	o.StoreRefused(errors.New("it is full"))
 	o.NotReloaded("policy", errors.New("line 1"))
 	o.Gauge("recoverycodes_something", "It is read when it is asked for.", func() float64 { return 7 })
 
@@ -247,6 +249,7 @@ func TestMetrics(t *testing.T) {
 		`recoverycodes_attempts_store_failures_total{consequence="alone"}`: "1",
 		`recoverycodes_reload_failures_total{what="policy"}`:               "1",
 		`recoverycodes_something`:                                          "7",
+		`recoverycodes_keyed_calls_refused_total`:                          "2",
 	}
 	got := series(t, o)
 	for _, name := range slices.Sorted(maps.Keys(want)) {
