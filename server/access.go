@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -18,9 +17,6 @@ import (
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
 )
-
-// auditCloseLimit bounds how long a stop waits for the last audit lines.
-const auditCloseLimit = 2 * time.Second
 
 // openAudit opens the audit log, if there is to be one.
 func openAudit(cfg *config.Serve, stdout io.Writer, log *zap.Logger, observer func() *telemetry.Observer) (*interceptor.Audit, error) {
@@ -131,9 +127,7 @@ func closeAudit(ctx context.Context, lines *interceptor.Audit, log *zap.Logger) 
 	if lines == nil || lines.Log == nil {
 		return
 	}
-	within(ctx, auditCloseLimit, func(ctx context.Context) {
-		if err := lines.Log.Close(ctx); err != nil && !errors.Is(err, audit.ErrClosed) {
-			log.Error("the audit log was not closed in order", zap.Error(err))
-		}
-	})
+	if err := lines.Log.Close(ctx); err != nil && !errors.Is(err, audit.ErrClosed) {
+		log.Error("the audit log was not closed in order", zap.Error(err))
+	}
 }

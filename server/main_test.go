@@ -41,7 +41,7 @@ func start(t *testing.T, args ...string) *running {
 	log, stderr := io.Pipe()
 	go func() {
 		err := run(ctx, append([]string{"serve", "--sandbox", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0",
-			"--admin-listen=127.0.0.1:0"}, args...), noEnvironment, io.Discard, stderr)
+			"--admin-listen=127.0.0.1:0", "--drain-delay=0s"}, args...), noEnvironment, io.Discard, stderr)
 		_ = stderr.Close()
 		r.result <- err
 	}()

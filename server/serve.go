@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -66,12 +65,17 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 		zap.Stringer("admin", s.adminListener.Addr()),
 		zap.String("version", version()))
 
+	delay := cfg.DrainDelay
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
+		if errors.Is(context.Cause(ctx), errInterrupted) {
+			delay = 0 // whoever sits at the terminal has no balancer to wait for
+		}
 	case <-partsFailed.Done():
 		log.Error("a part of the server failed; stopping")
 	}
+	s.leave(partsFailed, delay)
 	s.stop(context.WithoutCancel(ctx), cfg.DrainTimeout, cfg.UpstreamTimeout)
 	endSandbox()
 	err = parts.Wait()
@@ -153,11 +157,4 @@ func ended(err error) error {
 		return nil
 	}
 	return err
-}
-
-// within bounds one step of the way down, so that no step can hold up the next for ever.
-func within(ctx context.Context, limit time.Duration, step func(context.Context)) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	step(ctx)
 }

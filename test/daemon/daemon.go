@@ -141,9 +141,11 @@ func Run(t testing.TB, env []string, args ...string) (code int, output string) {
 	return command.ProcessState.ExitCode(), string(text)
 }
 
-// serving are the arguments of serve with free ports of loopback, unless args say otherwise.
+// serving are the arguments of serve with free ports of loopback and no delay when it is stopped, unless args say otherwise.
 func serving(args []string) []string {
-	return slices.Concat([]string{"serve", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0"}, args)
+	return slices.Concat([]string{
+		"serve", "--grpc-listen=127.0.0.1:0", "--http-listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--drain-delay=0s",
+	}, args)
 }
 
 // environment is env, and none where there is none: for a command that would be the environment of the test.
