@@ -2,8 +2,9 @@
 // and errors back into what Stytch's callers expect. Successes are the upstream's bytes, unchanged; failures have
 // Stytch's five fields, whoever decided them.
 //
-// It finds out who calls before it reads a byte of a body. It knows HTTP and the generated gateway. It knows no upstream and no rule about a request beyond its JSON; those
-// are the service's, behind the same interceptors that gRPC callers pass.
+// It finds out who calls before it reads a byte of a body. It knows HTTP and the generated gateway. It knows no upstream
+// and no rule about a request beyond its JSON; those are the service's, behind the same interceptors that gRPC callers
+// pass.
 package gateway
 
 import (
@@ -14,6 +15,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc"
@@ -31,6 +33,10 @@ import (
 // maxBody bounds a request body. Requests are a few kilobytes at most; the limit is above every limit on a field, so
 // that it is the field that is named and not the body, and low enough that many such requests at once do no harm.
 const maxBody = 2 << 20
+
+// bodyGrace is how long the answer to a call that is refused by its header waits, over HTTP/1.1, for the body. One that has
+// arrived by then leaves the connection in order for the next call; otherwise the connection is closed.
+const bodyGrace = 500 * time.Millisecond
 
 const (
 	pathRecover = "/v1/b2b/recovery_codes/recover"
@@ -107,6 +113,13 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if refusal != nil {
 		v.record.Method = method
+		if ids, ok := strings.CutPrefix(r.URL.Path, pathGet); ok && r.Method == http.MethodGet {
+			v.record.Organization, v.record.Member, _ = strings.Cut(ids, "/")
+		}
+		if r.ProtoMajor == 1 && r.ContentLength != 0 {
+			// The library reads what is left of a body before it answers. A writer that has no deadline has no such body.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyGrace))
+		}
 		v.fail(w, refusal)
 		return
 	}
