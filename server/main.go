@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -26,6 +27,8 @@ func main() {
 	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with callers'
 	// addresses in them.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	// So does the standard logger, where HTTP/2 writes whole requests and credentials when GODEBUG asks for it.
+	log.SetOutput(io.Discard)
 	// The audit log may be on standard output: who reads it may go away, and that must not end the process.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancelCause(context.Background())
