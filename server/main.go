@@ -16,6 +16,8 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc/grpclog"
 
 	"recoverycodes.internal/server/internal/access"
@@ -27,6 +29,9 @@ func main() {
 	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with callers'
 	// addresses in them.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	// So does OpenTelemetry's, and shows the variable that it could not read: a header can hold a credential.
+	otel.SetLogger(logr.Discard())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
 	// So does the standard logger, where HTTP/2 writes whole requests and credentials when GODEBUG asks for it.
 	log.SetOutput(io.Discard)
 	// The audit log may be on standard output: who reads it may go away, and that must not end the process.

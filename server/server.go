@@ -43,7 +43,8 @@ type server struct {
 	store    store
 	audit    *interceptor.Audit
 	observer *telemetry.Observer
-	tls      *access.TLS // nil: the doors serve plaintext
+	tracing  *telemetry.Tracing // nil: no spans
+	tls      *access.TLS        // nil: the doors serve plaintext
 
 	watchers    []func(context.Context) // what follows files, while the server runs
 	endWatching context.CancelFunc
@@ -59,13 +60,16 @@ type server struct {
 }
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
-func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger) (_ *server, err error) {
+func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger, level zap.AtomicLevel) (_ *server, err error) {
 	s := &server{log: logger, health: health.NewServer(), age: age{limit: cfg.ConnectionAge}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.Background()))
 		}
 	}()
+	if cfg.Traces {
+		upstream.OnRequest = s.requesting(upstream.BaseURL.Hostname())
+	}
 	client, err := stytch.New(upstream)
 	if err != nil {
 		return nil, err
@@ -75,6 +79,9 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 	s.observer = telemetry.NewObserver(logger, s.audit.Log)
+	if err := s.openTracing(cfg); err != nil {
+		return nil, err
+	}
 	guard, err := s.openGuard(cfg, upstream.ProjectID)
 	if err != nil {
 		return nil, err
@@ -105,6 +112,8 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 
+	s.measure()
+
 	chain := interceptor.Chain{Calls: &s.calls, Observer: s.observer, Guard: guard, Audit: s.audit, Limit: limit}
 	options := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(chain.Unary()...),
@@ -131,7 +140,11 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	if s.tls != nil {
 		s.http.TLSConfig = s.tls.Config("h2", "http/1.1")
 	}
-	s.admin = httpServer(s.adminHandler(s.observer.Metrics()), limit)
+	admin, err := s.adminDoor(cfg, level)
+	if err != nil {
+		return nil, err
+	}
+	s.admin = httpServer(admin, limit)
 
 	if err := s.listen(cfg); err != nil {
 		return nil, err
@@ -139,37 +152,22 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	return s, nil
 }
 
-// adminHandler answers about this process only: an upstream that is down must not take every replica out of rotation.
-func (s *server) adminHandler(metrics http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.ready.Load() {
-			http.Error(w, "not serving", http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = io.WriteString(w, "ok\n")
-	})
-	mux.Handle("GET /metrics", metrics)
-	return mux
-}
-
 func (s *server) listen(cfg *config.Serve) error {
 	var errs []error
 	for _, l := range []struct {
-		setting, address string
-		into             *net.Listener
+		setting, address, door string
+		into                   *net.Listener
 	}{
-		{"--grpc-listen", cfg.GRPCListen, &s.grpcListener},
-		{"--http-listen", cfg.HTTPListen, &s.httpListener},
-		{"--admin-listen", cfg.AdminListen, &s.adminListener},
+		{"--grpc-listen", cfg.GRPCListen, "grpc", &s.grpcListener},
+		{"--http-listen", cfg.HTTPListen, "rest", &s.httpListener},
+		{"--admin-listen", cfg.AdminListen, "admin", &s.adminListener},
 	} {
 		listener, err := listen(l.address)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", l.setting, err))
 			continue
 		}
-		*l.into = listener
+		*l.into = troubled{listener, func(cause string) { s.observer.AcceptFailed(l.door, cause) }}
 	}
 	if len(errs) == 0 {
 		return nil

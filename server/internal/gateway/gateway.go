@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -43,6 +44,13 @@ const (
 	pathRotate  = "/v1/b2b/recovery_codes/rotate"
 	pathGet     = "/v1/b2b/recovery_codes/" // and an organization and a member
 )
+
+// routes are the paths of the RPCs, with the names of ids where ids are.
+var routes = map[string]string{
+	recoverycodesv1.RecoveryCodesService_Get_FullMethodName:     pathGet + "{organization_id}/{member_id}",
+	recoverycodesv1.RecoveryCodesService_Recover_FullMethodName: pathRecover,
+	recoverycodesv1.RecoveryCodesService_Rotate_FullMethodName:  pathRotate,
+}
 
 // forwarded are the request headers that the gateway library gets to see. Everything else is dropped at the door:
 // method overrides, forwarding and metadata headers, cookies, trailers. None of them has an effect here.
@@ -89,25 +97,28 @@ type visit struct {
 	record  *call.Call
 	refusal *apierror.Error // why the body was refused; the library would make a text of it
 	failure *apierror.Error // what was answered, nil for a success
+	status  int             // with which HTTP status
 }
 
 type visitKey struct{}
 
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
+	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
 	v.record.IdempotencyKeys = r.Header.Values(call.IdempotencyKey)
 	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
+	method := rpcOf(r)
+	ctx := d.observer.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, routes[method], r.TLS != nil)
 	defer func() {
 		if recover() != nil { // the value is not looked at: it can be made of a payload
 			d.observer.Panicked(v.record, debug.Stack())
 			v.fail(w, interceptor.Panicked(v.record))
 		}
 		d.observer.Ended(v.record, v.failure)
+		d.observer.AnsweredHTTP(v.record, v.status)
 	}()
-	method := rpcOf(r)
-	ctx, refusal := interceptor.Admit(r.Context(), d.guard, evidenceOf(r), v.record, method)
+	ctx, refusal := interceptor.Admit(ctx, d.guard, evidenceOf(r), v.record, method)
 	if refusal == nil {
 		refusal = unsupported(r)
 	}

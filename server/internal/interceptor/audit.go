@@ -48,7 +48,7 @@ func (a *Audit) reserve(ctx context.Context, req any, info *grpc.UnaryServerInfo
 	place, err := a.Log.Reserve()
 	if err != nil {
 		return nil, refuse(record, &apierror.Error{
-			Code: codes.Unavailable, Reason: apierror.NotSent, RetryAfter: time.Second,
+			Code: codes.Unavailable, Reason: apierror.NotSent, RetryAfter: time.Second, Limit: apierror.LimitAudit,
 			Message: "calls cannot be recorded now; nothing was sent",
 		})
 	}

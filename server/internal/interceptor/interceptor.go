@@ -7,9 +7,12 @@ package interceptor
 
 import (
 	"context"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -85,8 +88,11 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 
 func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		answer, err := handler(ctx, req)
 		record := call.FromContext(ctx)
+		if observer.Traces() && record.Door == call.GRPC { // the other door has told of its arrival
+			ctx = observer.ArrivedRPC(ctx, record, inbound(ctx))
+		}
+		answer, err := handler(ctx, req)
 		if err == nil {
 			observer.Ended(record, nil)
 			return answer, nil
@@ -101,6 +107,28 @@ func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 		return nil, failure
 	}
 }
+
+// carrier is metadata as OpenTelemetry reads it.
+type carrier metadata.MD
+
+func inbound(ctx context.Context) propagation.TextMapCarrier {
+	md, _ := metadata.FromIncomingContext(ctx)
+	return carrier(md)
+}
+
+// Get implements propagation.TextMapCarrier.
+func (c carrier) Get(key string) string {
+	if values := metadata.MD(c).Get(key); len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+// Set implements propagation.TextMapCarrier. Nothing is told to callers.
+func (carrier) Set(string, string) {}
+
+// Keys implements propagation.TextMapCarrier.
+func (c carrier) Keys() []string { return slices.Collect(maps.Keys(c)) }
 
 // told is the error as the caller is given it: an Error, with the request id of whoever it is about.
 func told(record *call.Call, err error) *apierror.Error {

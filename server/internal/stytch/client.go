@@ -38,6 +38,10 @@ type Config struct {
 	// MaxAnswerBytes bounds the body of a response.
 	MaxAnswerBytes int64
 
+	// OnRequest is told of each request before it is made. It gets no header of it to change, and of its path the template.
+	// What it returns is called with what came back; both may be nil.
+	OnRequest func(ctx context.Context, method, route string) (ended func(Exchange))
+
 	// RootCAs replaces the system's roots when not nil.
 	RootCAs *x509.CertPool
 }
@@ -134,7 +138,7 @@ func (c *Client) Get(ctx context.Context, organizationID, memberID string) Excha
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	req := c.request(httptrace.WithClientTrace(bounded, trace), http.MethodGet, organization+"/"+member)
-	x := c.exchange(c.reads, req)
+	x := c.exchange(c.reads, req, pathPrefix+"{organization_id}/{member_id}")
 	x.Sent = sent.Load()
 	x.blame(ctx)
 	return x
@@ -199,7 +203,7 @@ func (c *Client) effect(ctx context.Context, operation string, params any, annou
 	// GetBody stays nil: with it HTTP/2 replays a body that the other side had read (REFUSED_STREAM).
 	req.Body = load
 	req.ContentLength = int64(body.Len())
-	x := c.exchange(c.effects, req)
+	x := c.exchange(c.effects, req, pathPrefix+operation)
 	// An answer may come before the body is asked for; whoever answers has heard of the request.
 	x.Sent = !load.seal() || x.Status != 0
 	if !x.Sent {
@@ -225,13 +229,18 @@ func (c *Client) request(ctx context.Context, method, escapedPath string) *http.
 }
 
 // exchange makes one request, without redirects and cookies: those are http.Client's, and there is none.
-func (c *Client) exchange(transport *http.Transport, req *http.Request) Exchange {
+func (c *Client) exchange(transport *http.Transport, req *http.Request, route string) (x Exchange) {
+	if c.cfg.OnRequest != nil {
+		if ended := c.cfg.OnRequest(req.Context(), req.Method, route); ended != nil {
+			defer func() { ended(x) }()
+		}
+	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return Exchange{Fault: faultOf(err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	x := Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	x = Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
 	x.Body, x.Fault = c.read(resp)
 	return x
 }

@@ -1,7 +1,8 @@
-// Package telemetry is what leaves the process for its operators: log lines and metrics. It is handed facts about
+// Package telemetry is what leaves the process for its operators: log lines, metrics and spans. It is handed facts about
 // calls, never messages, so that no payload can pass through it.
 //
-// It knows zap, Prometheus and the record of a call. It knows no service and no transport.
+// It knows zap, Prometheus, OpenTelemetry and the record of a call. It knows no service, and of transports only what the
+// semantic conventions call their parts.
 package telemetry
 
 import (
@@ -13,12 +14,13 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// NewLogger returns a logger that writes to w, one line each. format is "json" or "console", level a zap level.
-// Nothing is sampled: an access line that is missing is missed when it matters.
-func NewLogger(w io.Writer, format, level string) (*zap.Logger, error) {
-	lowest, err := zapcore.ParseLevel(level)
+// NewLogger returns a logger that writes to w, one line each, and its lowest level, which may be changed while lines are
+// written. format is "json" or "console", level a zap level. Nothing is sampled: an access line that is missing is missed
+// when it matters.
+func NewLogger(w io.Writer, format, level string) (*zap.Logger, zap.AtomicLevel, error) {
+	lowest, err := zap.ParseAtomicLevel(level)
 	if err != nil {
-		return nil, fmt.Errorf("telemetry: %w", err)
+		return nil, lowest, fmt.Errorf("telemetry: %w", err)
 	}
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.TimeKey, encoding.MessageKey = "time", "message"
@@ -31,9 +33,9 @@ func NewLogger(w io.Writer, format, level string) (*zap.Logger, error) {
 	case "console":
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	default:
-		return nil, fmt.Errorf("telemetry: no log format %q", format)
+		return nil, lowest, fmt.Errorf("telemetry: no log format %q", format)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), lowest)), nil
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), lowest)), lowest, nil
 }
 
 // firsts remembers which of a bounded number of things have been seen, to say each of them once.

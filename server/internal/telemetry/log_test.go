@@ -18,7 +18,7 @@ import (
 func logger(t *testing.T, format, level string) (*zap.Logger, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, format, level)
+	log, _, err := telemetry.NewLogger(&out, format, level)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestWrongLogSettings(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		tt := tests[name]
-		log, err := telemetry.NewLogger(&bytes.Buffer{}, tt.format, tt.level)
+		log, _, err := telemetry.NewLogger(&bytes.Buffer{}, tt.format, tt.level)
 		if err == nil || log != nil {
 			t.Errorf("%s: a logger was made", name)
 			continue
