@@ -96,7 +96,6 @@ func organization(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler
 
 // evidenceOf is what gRPC has seen of a call and its connection.
 func evidenceOf(ctx context.Context) access.Evidence {
-	md, _ := metadata.FromIncomingContext(ctx)
 	e := access.Evidence{}
 	if p, ok := peer.FromContext(ctx); ok {
 		var secure credentials.TLSInfo
@@ -109,6 +108,7 @@ func evidenceOf(ctx context.Context) access.Evidence {
 		}
 		e = access.OfConnection(network, address, &secure.State)
 	}
-	e.Authorization, e.ForwardedClientCert = md.Get("authorization"), md.Get(access.ForwardedHeader)
+	e.Authorization = metadata.ValueFromIncomingContext(ctx, "authorization")
+	e.ForwardedClientCert = metadata.ValueFromIncomingContext(ctx, access.ForwardedHeader)
 	return e
 }

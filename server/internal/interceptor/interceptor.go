@@ -169,6 +169,9 @@ func Panicked(record *call.Call) *apierror.Error {
 
 func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if end, ok := ctx.Deadline(); ok && time.Until(end) <= limit {
+			return handler(ctx, req) // another context would change nothing
+		}
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		return handler(ctx, req)

@@ -67,8 +67,10 @@ const (
 
 // Client calls Stytch. It is safe for concurrent use.
 type Client struct {
-	cfg           Config
-	authorization atomic.Pointer[string]
+	cfg    Config
+	prefix string // of every path, escaped
+	// header is Stytch's own headers and no other. It is shared by all requests, which a transport must not change.
+	header atomic.Pointer[http.Header]
 
 	// Get and the two operations with an effect do not share connections: see effectsIdle.
 	reads, effects *http.Transport
@@ -88,6 +90,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:     cfg,
+		prefix:  strings.TrimSuffix(cfg.BaseURL.EscapedPath(), "/") + pathPrefix,
 		reads:   newTransport(cfg, readsIdle, readsPing),
 		effects: newTransport(cfg, effectsIdle, effectsPing),
 	}
@@ -97,8 +100,11 @@ func New(cfg Config) (*Client, error) {
 
 // SetSecret exchanges the project's secret, for the requests that follow. It must not be empty.
 func (c *Client) SetSecret(secret string) {
-	authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte(c.cfg.ProjectID+":"+secret))
-	c.authorization.Store(&authorization)
+	c.header.Store(&http.Header{
+		"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(c.cfg.ProjectID+":"+secret))},
+		"Content-Type":  {"application/json"}, // bare: Stytch is said to refuse a charset; its SDKs send it on GET too
+		"User-Agent":    {c.cfg.UserAgent},
+	})
 }
 
 func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
@@ -215,17 +221,11 @@ func (c *Client) effect(ctx context.Context, operation string, params any, annou
 // request builds a request with nothing but Stytch's own headers.
 func (c *Client) request(ctx context.Context, method, escapedPath string) *http.Request {
 	u := *c.cfg.BaseURL
-	prefix := strings.TrimSuffix(u.EscapedPath(), "/") + pathPrefix
-	u.RawPath = prefix + escapedPath
+	u.RawPath = c.prefix + escapedPath
 	// Both halves come out of PathEscape or are constants, so they unescape.
 	u.Path, _ = url.PathUnescape(u.RawPath)
 	u.RawQuery, u.Fragment = "", ""
-	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Header: http.Header{
-		"Authorization": {*c.authorization.Load()},
-		"Content-Type":  {"application/json"}, // bare: Stytch is said to refuse a charset; its SDKs send it on GET too
-		"User-Agent":    {c.cfg.UserAgent},
-	}}).WithContext(ctx)
-	return req
+	return (&http.Request{Method: method, URL: &u, Host: u.Host, Header: *c.header.Load()}).WithContext(ctx)
 }
 
 // exchange makes one request, without redirects and cookies: those are http.Client's, and there is none.
@@ -249,8 +249,15 @@ func (c *Client) read(resp *http.Response) ([]byte, Fault) {
 	if resp.ContentLength > c.cfg.MaxAnswerBytes {
 		return nil, FaultTooLarge
 	}
+	if resp.ContentLength >= 0 { // nearly always, and then no more memory is needed than for it
+		body := make([]byte, resp.ContentLength+1) // one more, to read up to the end: what is left unread costs the connection
+		n, err := io.ReadFull(resp.Body, body)
+		if int64(n) != resp.ContentLength {
+			return nil, faultOf(err)
+		}
+		return body[:n], ""
+	}
 	var body bytes.Buffer
-	body.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
 	n, err := body.ReadFrom(io.LimitReader(resp.Body, c.cfg.MaxAnswerBytes+1))
 	switch {
 	case err != nil:
