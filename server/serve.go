@@ -27,10 +27,11 @@ const maxAnswer = 8 << 20
 
 // serve runs the server until ctx ends or one of its parts fails, then takes it down in order.
 func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) error {
-	log, level, err := telemetry.NewLogger(stderr, formatFor(cfg.LogFormat, stderr), cfg.LogLevel)
+	log, level, endLog, err := telemetry.NewLogger(stderr, formatFor(cfg.LogFormat, stderr), cfg.LogLevel)
 	if err != nil {
 		return usageError{err}
 	}
+	defer endLog()
 	parts, partsFailed := errgroup.WithContext(context.WithoutCancel(ctx))
 
 	upstream := stytch.Config{
@@ -80,7 +81,6 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 	endSandbox()
 	err = parts.Wait()
 	log.Info("stopped")
-	_ = log.Sync() // a terminal or pipe cannot be synced, and says so
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -168,7 +169,8 @@ func evidenceOf(r *http.Request) access.Evidence {
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		network = local.Network()
 	}
-	e := access.OfConnection(network, r.RemoteAddr, r.TLS)
+	from, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero value is nobody's
+	e := access.OfConnection(network, from.Addr(), r.TLS)
 	e.Authorization, e.ForwardedClientCert = r.Header.Values("Authorization"), r.Header.Values(access.ForwardedHeader)
 	return e
 }

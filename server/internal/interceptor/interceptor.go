@@ -41,11 +41,29 @@ func (c Chain) Unary() []grpc.UnaryServerInterceptor {
 		observe(c.Observer),  // outside recovery, so that a call that panicked has its lines too
 		recovery(c.Observer), // directly inside the observer: everything below may fail without taking the process along
 		deadline(c.Limit),    // nothing above it needs the time that is left
-		c.Audit.name,         // so that a refusal too says whom the call was about
-		admit(c.Guard),       // before anything of the request counts
-		decodable,            // what cannot be read is refused when everything else about the call is known
-		organization,         // the last that needs no more than the policy; the rest is the service's
-		c.Audit.reserve,      // what cannot be recorded is not made
+		checks(
+			c.Audit.name,    // so that a refusal too says whom the call was about
+			admit(c.Guard),  // before anything of the request counts
+			decodable,       // what cannot be read is refused when everything else about the call is known
+			organization,    // the last that needs no more than the policy; the rest is the service's
+			c.Audit.reserve, // what cannot be recorded is not made
+		),
+	}
+}
+
+// A check lets a call on, perhaps with more in its context, or refuses it. It has nothing to do when the call comes back.
+type check func(ctx context.Context, req any, method string) (context.Context, *apierror.Error)
+
+// checks makes one link of several checks: as links of their own they would be two frames of the stack each.
+func checks(all ...check) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		for _, c := range all {
+			var refusal *apierror.Error
+			if ctx, refusal = c(ctx, req, info.FullMethod); refusal != nil {
+				return nil, refusal
+			}
+		}
+		return handler(ctx, req)
 	}
 }
 

@@ -22,7 +22,8 @@ import (
 // Observer writes the access line and the audit line of each call and counts it. It is safe for concurrent use.
 type Observer struct {
 	log      *zap.Logger
-	audit    *audit.Log // nil when there is none
+	access   *zap.Logger // the same, for lines that may wait
+	audit    *audit.Log  // nil when there is none
 	registry *prometheus.Registry
 
 	calls     *prometheus.CounterVec
@@ -57,6 +58,7 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
 	o := &Observer{
 		log:      log,
+		access:   log.Named(accessName),
 		audit:    audit,
 		registry: prometheus.NewRegistry(),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -163,7 +165,7 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	}
 	concluded(record, err)
 	o.record(record, method, code)
-	if line := o.log.Check(levelOf(record, err), "call"); line != nil {
+	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
 		line.Write(fields(record, err, method, code, took)...)
 	}
 }
