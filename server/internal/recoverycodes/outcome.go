@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/codes"
 
@@ -255,7 +256,7 @@ func errorBody(x *stytch.Exchange, secrets []string) *stytch.ErrorBody {
 // plain makes a text from upstream fit to be relayed: valid, printable, at most limit bytes.
 func plain(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // nor what turns a line around or is obeyed by a terminal
 			return ' '
 		}
 		return r
