@@ -47,8 +47,8 @@ type Observer struct {
 
 	tracing *Tracing // nil: no spans
 
-	drifted                      firsts
-	exportTrouble, acceptTrouble seldom
+	drifted firsts
+	trouble seldom
 }
 
 // buckets reach from a refusal on the spot to the upstream's own time limit of 30 s.

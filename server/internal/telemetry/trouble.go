@@ -12,19 +12,31 @@ const troubleQuiet = 10 * time.Second
 
 // seldom lets one line in a while through about trouble that lasts. The zero value is ready.
 type seldom struct {
-	mu   sync.Mutex
+	mu    sync.Mutex
+	where map[string]*trouble // one for each place of ours where there can be trouble
+}
+
+type trouble struct {
 	next time.Time
 	held int
 }
 
-// now reports whether a line may be written, and how often there was trouble since the last.
-func (s *seldom) now() (times int, ok bool) {
+// now reports whether a line about a place may be written, and how often there was trouble since the last.
+func (s *seldom) now(where string) (times int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held++
-	if now := time.Now(); now.After(s.next) {
-		s.next = now.Add(troubleQuiet)
-		times, s.held = s.held, 0
+	if s.where == nil {
+		s.where = make(map[string]*trouble)
+	}
+	t := s.where[where]
+	if t == nil {
+		t = &trouble{}
+		s.where[where] = t
+	}
+	t.held++
+	if now := time.Now(); now.After(t.next) {
+		t.next = now.Add(troubleQuiet)
+		times, t.held = t.held, 0
 		return times, true
 	}
 	return 0, false
@@ -33,7 +45,7 @@ func (s *seldom) now() (times int, ok bool) {
 // ExportFailed counts an export of spans that failed, and logs its class, now and then.
 func (o *Observer) ExportFailed(class string) {
 	o.unexported.Inc()
-	if times, ok := o.exportTrouble.now(); ok {
+	if times, ok := o.trouble.now("export"); ok {
 		o.log.Warn("spans cannot be exported", zap.String("cause", class), zap.Int("exports", times))
 	}
 }
@@ -42,7 +54,7 @@ func (o *Observer) ExportFailed(class string) {
 // the operating system, without an address.
 func (o *Observer) AcceptFailed(door, cause string) {
 	o.unaccepted.WithLabelValues(door).Inc()
-	if times, ok := o.acceptTrouble.now(); ok {
+	if times, ok := o.trouble.now(door); ok {
 		o.log.Error("connections cannot be accepted", zap.String("door", door), zap.String("cause", cause), zap.Int("times", times))
 	}
 }
