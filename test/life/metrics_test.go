@@ -2,13 +2,10 @@ package life
 
 import (
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -122,39 +119,4 @@ func seriesWith(t *testing.T, d *daemon.Daemon) map[string]string {
 		}
 	}
 	return out
-}
-
-// TestNoFileDescriptors takes the process's file descriptors away: it says so, once and without an address, and serves
-// again when it has some.
-func TestNoFileDescriptors(t *testing.T) {
-	d := daemon.Start(t, nil, "--sandbox")
-	var before unix.Rlimit
-	if err := unix.Prlimit(d.PID(), unix.RLIMIT_NOFILE, nil, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Prlimit(d.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1, Max: before.Max}, nil); err != nil {
-		t.Fatal(err)
-	}
-	waiting, err := net.Dial("tcp", d.HTTP) // the system takes it, the process cannot
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = waiting.Close() }()
-	line := `"message":"connections cannot be accepted","door":"rest","cause":"too many open files"`
-	await(t, "a line", func() bool { return strings.Contains(d.Log(), line) })
-	if err := unix.Prlimit(d.PID(), unix.RLIMIT_NOFILE, &before, nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(waiting, "GET "+pathGet+" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	if text, err := io.ReadAll(waiting); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 404") {
-		t.Errorf("%v %s", err, text)
-	}
-	if n := strings.Count(d.Log(), line); n != 1 {
-		t.Errorf("%d lines:\n%s", n, d.Log())
-	}
-	if failures := seriesWith(t, d)[`recoverycodes_accept_failures_total{door="rest"}`]; failures == "" || failures == "0" {
-		t.Errorf("%s failures were counted", failures)
-	}
 }

@@ -97,9 +97,10 @@ func concluded(record *call.Call, err *apierror.Error) {
 	}
 	name := code.Code(answer).String()
 	span.SetAttributes(semconv.RPCResponseStatusCode(name))
-	switch answer { // as the conventions have it: of the others the caller is the cause
+	switch answer {
 	case codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss:
 		failed(span, name)
+	default: // as the conventions have it, of these the caller is the cause
 	}
 	span.End()
 }

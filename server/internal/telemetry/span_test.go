@@ -65,7 +65,7 @@ func (k *keeper) Shutdown(context.Context) error { return nil }
 func attributesOf(s tracetest.SpanStub) map[string]string {
 	out := make(map[string]string)
 	for _, a := range s.Attributes {
-		out[string(a.Key)] = a.Value.Emit()
+		out[string(a.Key)] = a.Value.String()
 	}
 	return out
 }
