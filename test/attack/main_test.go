@@ -12,9 +12,18 @@ import (
 	"recoverycodes.internal/test/daemon"
 )
 
+// scratch is a directory for what is built, from TestMain on.
+var scratch string
+
 func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "attack")
+	if err != nil {
+		panic(err)
+	}
+	scratch = dir
 	code := m.Run()
 	daemon.Remove()
+	_ = os.RemoveAll(scratch)
 	os.Exit(code)
 }
 
