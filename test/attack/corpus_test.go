@@ -91,7 +91,7 @@ var encoded = map[string]func(string) string{
 	formBase64:    func(s string) string { return base64.StdEncoding.EncodeToString([]byte("user:" + s)) },
 	formBase64URL: func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s + "?>?")) },
 	formHex:       func(s string) string { return strings.ToUpper(hex.EncodeToString([]byte(s))) },
-	formDecimal:   func(s string) string { return fmt.Sprint([]byte(s)) },
+	formDecimal:   func(s string) string { return fmt.Sprintf("%d", []byte(s)) },
 	formQuery:     url.QueryEscape,
 	formPath:      url.PathEscape,
 	formPercent:   func(s string) string { return each(s, "%%%02x") },
@@ -109,7 +109,7 @@ func formsOf(secret string) map[string][]string {
 	forms := map[string][]string{
 		formPlain:    {secret},
 		formHex:      {hex.EncodeToString([]byte(secret)), strings.ToUpper(hex.EncodeToString([]byte(secret)))},
-		formDecimal:  {strings.Trim(fmt.Sprint([]byte(secret)), "[]")},
+		formDecimal:  {strings.Trim(fmt.Sprintf("%d", []byte(secret)), "[]")},
 		formQuery:    {url.QueryEscape(secret)},
 		formPath:     {url.PathEscape(secret)},
 		formPercent:  {each(secret, "%%%02x"), each(secret, "%%%02X")},

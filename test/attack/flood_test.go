@@ -28,8 +28,11 @@ func (x *target) calm(t *testing.T, goroutines float64) {
 	})
 }
 
+// resetMemory is what resets may cost. If the calls were kept until they have ended, 20,000 would need some 400 MB.
+const resetMemory = 128 << 20
+
 // TestRapidResets opens calls and takes each back at once, as fast as one connection can, from callers with and without a
-// credential. The server may cut the connection; it must not do the work of all the calls, nor keep them.
+// credential. The server may cut the connection; it must not keep the calls, nor what they have started.
 func TestRapidResets(t *testing.T) {
 	t.Parallel()
 	x := start(t, options{tls: true})
@@ -56,7 +59,7 @@ func TestRapidResets(t *testing.T) {
 				_ = f.Close()
 				x.serves(t)
 				x.calm(t, goroutines)
-				x.grew(t, before, 64<<20)
+				x.grew(t, before, resetMemory)
 			})
 		}
 	}
@@ -159,7 +162,7 @@ func TestIdleTLSConnections(t *testing.T) {
 		x.connect(t, []string{x.GRPC, x.HTTP}[i%2])
 	}
 	x.serves(t)
-	x.grew(t, before, 2*want*perConnection)
+	x.grew(t, before, 3*want*perConnection)
 }
 
 // TestHealthWatches has nobody in particular watch the server's health, thousands of times.

@@ -6,6 +6,7 @@
 package attack
 
 import (
+	"flag"
 	"os"
 	"testing"
 
@@ -21,6 +22,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	scratch = dir
+	// Most of these tests wait, for a server that is another process or for its limits to pass.
+	_ = flag.Set("test.parallel", "6") // unless the command line says something else, which is read after this
 	code := m.Run()
 	daemon.Remove()
 	_ = os.RemoveAll(scratch)
