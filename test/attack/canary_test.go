@@ -164,26 +164,6 @@ func (c *cage) collect(t *testing.T) {
 	}
 }
 
-// askAdmin asks the admin door for something, and returns all that it says.
-func (c *cage) askAdmin(t *testing.T, verb, path, token, body string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), verb, "http://"+c.Admin+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(path, resp.Header, string(text))
-}
-
 // kept adds all that is in Redis.
 func (c *cage) kept(t *testing.T) {
 	t.Helper()
