@@ -189,9 +189,11 @@ func (c *cage) dump(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var calls sync.WaitGroup // which end with the process
+	defer calls.Wait()
 	for range 3 {
-		go func() { _, _ = c.grpc(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) }()
-		go func() { c.rest(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) }()
+		calls.Go(func() { _, _ = c.grpc(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) })
+		calls.Go(func() { c.rest(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) })
 	}
 	eventually(t, 20*time.Second, "calls are under way", func() bool { return c.metric(t, "go_goroutines") > 10 })
 	time.Sleep(300 * time.Millisecond) // for them to have been sent; nothing depends on it
@@ -291,7 +293,7 @@ func TestNoSecretLeaves(t *testing.T) {
 			c.collect(t)
 			c.dump(t)
 			for _, way := range []string{"log", "audit", "spans", "admin door", "Redis", "goroutine dump", "gRPC error", "gRPC header", "gRPC trailer", "REST error", "REST header"} {
-				if c.corpus.ways[way] == nil || c.corpus.ways[way].Len() < 100 {
+				if c.corpus.size(way) < 100 {
 					t.Errorf("nothing has left by the %s: the test does not see it", way)
 				}
 			}
