@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,6 +45,10 @@ type Client struct {
 // them in turn, so that a name of all replicas, such as that of a headless Service of Kubernetes, needs no
 // balancer. Names are resolved again when a connection ends; a replica that is added while all connections stand
 // is found only then.
+//
+// With "xds:///name" a control plane says where the service is, for programs that import google.golang.org/grpc/xds, which
+// this package does not link. Balancing and retries are then those of the control plane's routes, for Get too. Whatever
+// they say, the service has what it sends out once sent out once: see docs/mesh.md.
 //
 // New does not connect, so a service that is not there shows up at the first call. The connection is TLS, verified
 // against the system's roots, unless an option says otherwise.
@@ -86,8 +91,10 @@ func New(target string, opts ...Option) (*Client, error) {
 	dial = append(dial,
 		grpc.WithTransportCredentials(creds),
 		grpc.WithDefaultServiceConfig(serviceConfig),
-		grpc.WithDisableServiceConfig(),
 	)
+	if !strings.HasPrefix(target, "xds:") { // whose service config is how it balances
+		dial = append(dial, grpc.WithDisableServiceConfig())
+	}
 
 	conn, err := grpc.NewClient(target, dial...)
 	if err != nil {

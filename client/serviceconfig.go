@@ -6,7 +6,8 @@ package client
 // added here, would not reach them.
 //
 // It is the only source: New also disables service configs from the resolver. With DNS such a config is a TXT record,
-// and whoever writes TXT records could otherwise have Recover sent five times.
+// and whoever writes TXT records could otherwise have Recover sent five times. A control plane of xDS is the exception: it is
+// trusted to route, and there is no xDS without what it says.
 const serviceConfig = `{
   "loadBalancingConfig": [{"round_robin": {}}],
   "methodConfig": [

@@ -230,6 +230,9 @@ func overREST(client *http.Client) caller {
 		defer func() { _ = resp.Body.Close() }()
 		var text bytes.Buffer
 		_, err = text.ReadFrom(resp.Body)
+		if err != nil {
+			text.WriteString(" and then: " + err.Error())
+		}
 		var failure struct {
 			Type string `json:"error_type"`
 		}

@@ -22,18 +22,17 @@ import (
 	resourcev3 "github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	serverv3 "github.com/envoyproxy/go-control-plane/pkg/server/v3"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/xds"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
+	"recoverycodes.internal/client"
 	"recoverycodes.internal/test/daemon"
 )
 
-// TestXDSRetriesDoubleNothing has a control plane give gRPC's own client a route that retries all that xDS can name, three
+// TestXDSRetriesDoubleNothing has a control plane give the Go client a route that retries all that xDS can name, three
 // times. Two servers behind it get each Recover and Rotate once; the naive server gets them more often.
 func TestXDSRetriesDoubleNothing(t *testing.T) {
 	sandbox := daemon.StartSandbox(t, false)
@@ -51,12 +50,12 @@ func TestXDSRetriesDoubleNothing(t *testing.T) {
 	for _, name := range []string{"recoverycodes", "naive"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			conn, err := grpc.NewClient("xds:///"+name, grpc.WithResolvers(xdsResolver), grpc.WithTransportCredentials(insecure.NewCredentials()))
+			c, err := client.New("xds:///"+name, client.WithInsecure(), client.WithDialOptions(grpc.WithResolvers(xdsResolver)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { _ = conn.Close() })
-			call := overGRPC(recoverycodesv1.NewRecoveryCodesServiceClient(conn))
+			t.Cleanup(func() { _ = c.Close() })
+			call := overGRPC(c)
 			cut := func() {
 				for _, w := range wires[name] {
 					w.cut()
