@@ -7,7 +7,7 @@ RACE  ?=
 TIME  ?= 1m
 BENCH ?=
 
-.PHONY: run build test soak bench fuzz lint fmt generate check-generate accept-contract tools clean
+.PHONY: run build test interop soak bench fuzz lint fmt generate generate-polyglot check-generate accept-contract tools clean
 
 ## run: start the server on loopback with an emulated Stytch behind it
 run: build
@@ -22,6 +22,11 @@ build:
 ## does not see that some suites build and run the server
 test:
 	$(GO) test -count=1 $(RACE) ./...
+
+## interop: the examples of client/examples, each in its own language, against the server. What is missing is installed
+interop:
+	.ci/install interop
+	RECOVERYCODES_CI=1 $(GO) test -count=1 $(RACE) ./test/interop
 
 ## soak: the model test for TIME
 soak:
@@ -51,6 +56,10 @@ fmt: $(TOOLS)/.built
 ## generate: gen/ from proto/
 generate: $(TOOLS)/.built
 	$(TOOLS)/buf generate
+
+## generate-polyglot: gen/ts and gen/python from proto/; it needs npm and Debian 12's protoc, which .ci/install installs
+generate-polyglot: $(TOOLS)/.built
+	.ci/polyglot/generate
 
 ## check-generate: fail when gen/ is not what proto/ yields
 check-generate: $(TOOLS)/.built

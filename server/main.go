@@ -10,11 +10,14 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"syscall"
 
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel"
 	"google.golang.org/grpc/grpclog"
 
 	"recoverycodes.internal/server/internal/access"
@@ -26,6 +29,12 @@ func main() {
 	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with callers'
 	// addresses in them.
 	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard))
+	// So does OpenTelemetry's, and shows the variable that it could not read: a header can hold a credential.
+	otel.SetLogger(logr.Discard())
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
+	// So does the standard logger, where HTTP/2 writes whole requests and credentials when GODEBUG asks for it.
+	log.SetOutput(io.Discard)
+	tuneMemory(os.Getenv)
 	// The audit log may be on standard output: who reads it may go away, and that must not end the process.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancelCause(context.Background())
@@ -45,6 +54,23 @@ func main() {
 		_, _ = fmt.Fprintln(os.Stderr, "recoverycodesd:", err)
 	}
 	os.Exit(exitCode(err))
+}
+
+// What the garbage collector goes by, where the environment does not say otherwise. Calls leave some 25 KB each and next to
+// nothing that stays, so collecting at twice the live heap would be most of the time over little; the limit
+// keeps four times as much from mattering when answers are large or many.
+const (
+	gcPercent   = 400
+	memoryLimit = 512 << 20
+)
+
+func tuneMemory(getenv func(string) string) {
+	if getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	if getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // usageError is a mistake in the settings; it ends the process with 2, as a shell expects.

@@ -27,10 +27,11 @@ const maxAnswer = 8 << 20
 
 // serve runs the server until ctx ends or one of its parts fails, then takes it down in order.
 func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) error {
-	log, err := telemetry.NewLogger(stderr, cfg.LogFormat, cfg.LogLevel)
+	log, level, endLog, err := telemetry.NewLogger(stderr, formatFor(cfg.LogFormat, stderr), cfg.LogLevel)
 	if err != nil {
 		return usageError{err}
 	}
+	defer endLog()
 	parts, partsFailed := errgroup.WithContext(context.WithoutCancel(ctx))
 
 	upstream := stytch.Config{
@@ -53,7 +54,7 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes (--insecure-allow-any-caller)")
 	}
 
-	s, err := build(cfg, upstream, stdout, log)
+	s, err := build(cfg, upstream, stdout, log, level)
 	if err != nil {
 		endSandbox()
 		return errors.Join(err, parts.Wait())
@@ -80,7 +81,6 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 	endSandbox()
 	err = parts.Wait()
 	log.Info("stopped")
-	_ = log.Sync() // a terminal or pipe cannot be synced, and says so
 	return err
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"os"
@@ -19,9 +18,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
-	"google.golang.org/grpc/tap"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/access"
@@ -46,7 +43,8 @@ type server struct {
 	store    store
 	audit    *interceptor.Audit
 	observer *telemetry.Observer
-	tls      *access.TLS // nil: the doors serve plaintext
+	tracing  *telemetry.Tracing // nil: no spans
+	tls      *access.TLS        // nil: the doors serve plaintext
 
 	watchers    []func(context.Context) // what follows files, while the server runs
 	endWatching context.CancelFunc
@@ -62,13 +60,16 @@ type server struct {
 }
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
-func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger) (_ *server, err error) {
+func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger, level zap.AtomicLevel) (_ *server, err error) {
 	s := &server{log: logger, health: health.NewServer(), age: age{limit: cfg.ConnectionAge}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close(context.Background()))
 		}
 	}()
+	if cfg.Traces {
+		upstream.OnRequest = s.requesting(upstream.BaseURL.Hostname())
+	}
 	client, err := stytch.New(upstream)
 	if err != nil {
 		return nil, err
@@ -78,6 +79,9 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 	s.observer = telemetry.NewObserver(logger, s.audit.Log)
+	if err := s.openTracing(cfg); err != nil {
+		return nil, err
+	}
 	guard, err := s.openGuard(cfg, upstream.ProjectID)
 	if err != nil {
 		return nil, err
@@ -108,21 +112,15 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 
+	s.measure()
+
 	chain := interceptor.Chain{Calls: &s.calls, Observer: s.observer, Guard: guard, Audit: s.audit, Limit: limit}
 	options := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(chain.Unary()...),
 		grpc.ChainStreamInterceptor(chain.Stream()...),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
-		grpc.InTapHandle(arriveWithin(limit)),
-		// Above every limit on a field, so that validation names the field instead of the library the frame.
-		grpc.MaxRecvMsgSize(2 << 20),
-		grpc.MaxHeaderListSize(16 << 10),
-		grpc.MaxConcurrentStreams(1000),
-		grpc.ConnectionTimeout(10 * time.Second),
-		// Clients may ping every ten seconds, with or without a call open: sidecars hold connections for many callers.
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(s.age.keepalive(limit + slack)),
 	}
+	options = append(options, s.grpcLimits(limit)...)
 	if s.tls != nil {
 		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.Config("h2"))))
 	}
@@ -137,12 +135,16 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	if err != nil {
 		return nil, err
 	}
-	s.http = s.httpServer(s.age.handler(rest), limit)
+	s.http = httpServer(s.age.handler(rest), limit)
 	s.http.ConnContext = s.age.connection
 	if s.tls != nil {
 		s.http.TLSConfig = s.tls.Config("h2", "http/1.1")
 	}
-	s.admin = s.httpServer(s.adminHandler(s.observer.Metrics()), limit)
+	admin, err := s.adminDoor(cfg, level)
+	if err != nil {
+		return nil, err
+	}
+	s.admin = httpServer(admin, limit)
 
 	if err := s.listen(cfg); err != nil {
 		return nil, err
@@ -150,66 +152,22 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	return s, nil
 }
 
-// arriveWithin bounds a call from its first byte: the chain's own deadline begins when the request has arrived, and a
-// caller who never sends it would hold a stream for ever. Streams of other services last as long as they like.
-func arriveWithin(limit time.Duration) tap.ServerInHandle {
-	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
-		if !strings.HasPrefix(info.FullMethodName, "/"+recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName+"/") {
-			return ctx, nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, limit)
-		context.AfterFunc(ctx, cancel) // the end of the stream ends ctx too
-		return ctx, nil
-	}
-}
-
-// httpServer sets the limits by which a slow or greedy client cannot hold the server: a header in five seconds and
-// 16 KB, a request in fifteen, an answer within the upstream's limit, a connection idle for no longer than balancers
-// keep one.
-func (s *server) httpServer(handler http.Handler, limit time.Duration) *http.Server {
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       15 * time.Second,
-		// A call that waits for another with its key can be made after that, with a time of its own.
-		WriteTimeout:   15*time.Second + 2*limit,
-		IdleTimeout:    75 * time.Second,
-		MaxHeaderBytes: 16 << 10,
-		ErrorLog:       log.New(io.Discard, "", 0), // lines of another form, with addresses; see main
-	}
-}
-
-// adminHandler answers about this process only: an upstream that is down must not take every replica out of rotation.
-func (s *server) adminHandler(metrics http.Handler) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.ready.Load() {
-			http.Error(w, "not serving", http.StatusServiceUnavailable)
-			return
-		}
-		_, _ = io.WriteString(w, "ok\n")
-	})
-	mux.Handle("GET /metrics", metrics)
-	return mux
-}
-
 func (s *server) listen(cfg *config.Serve) error {
 	var errs []error
 	for _, l := range []struct {
-		setting, address string
-		into             *net.Listener
+		setting, address, door string
+		into                   *net.Listener
 	}{
-		{"--grpc-listen", cfg.GRPCListen, &s.grpcListener},
-		{"--http-listen", cfg.HTTPListen, &s.httpListener},
-		{"--admin-listen", cfg.AdminListen, &s.adminListener},
+		{"--grpc-listen", cfg.GRPCListen, "grpc", &s.grpcListener},
+		{"--http-listen", cfg.HTTPListen, "rest", &s.httpListener},
+		{"--admin-listen", cfg.AdminListen, "admin", &s.adminListener},
 	} {
 		listener, err := listen(l.address)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", l.setting, err))
 			continue
 		}
-		*l.into = listener
+		*l.into = troubled{listener, func(cause string) { s.observer.AcceptFailed(l.door, cause) }}
 	}
 	if len(errs) == 0 {
 		return nil

@@ -77,6 +77,11 @@ func (s *server) close(ctx context.Context) (err error) {
 	within(ctx, closeLimit, func(ctx context.Context) {
 		var last sync.WaitGroup // each has the whole limit
 		last.Go(func() { closeAudit(ctx, s.audit, s.log) })
+		last.Go(func() {
+			if err := s.tracing.Close(ctx); err != nil {
+				s.log.Warn("the last spans were not sent", zap.Error(err))
+			}
+		})
 		last.Wait()
 	})
 	return err

@@ -57,7 +57,7 @@ func wholeChain(r *rig, at addresses, up *upstream, more ...string) (launch, err
 }
 
 // goSettings is the environment of every other Go server: its collector is set as the real server sets its own.
-var goSettings = []string{"GOGC=100"}
+var goSettings = []string{"GOGC=400", "GOMEMLIMIT=512MiB"}
 
 // The servers there are. The names are for this program; the tables have their own.
 const (

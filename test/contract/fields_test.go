@@ -1,7 +1,6 @@
 package contract
 
 import (
-	"bufio"
 	"os"
 	"strings"
 	"testing"
@@ -29,35 +28,40 @@ func TestFieldsAreStytchs(t *testing.T) {
 	}
 }
 
-// readFieldList reads the list, whose format its head explains. A line out of order would hide a duplicate.
+// readFieldList reads the list, whose format its head explains.
 func readFieldList(t *testing.T, path string) map[string]string {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
 	fields := make(map[string]string)
-	last := ""
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		line := lines.Text()
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
+	for _, line := range readList(t, path) {
 		name, fieldType, ok := strings.Cut(line, ": ")
 		if !ok {
 			t.Fatalf("%s: %q is not of the form name: type", path, line)
 		}
+		fields[name] = fieldType
+	}
+	return fields
+}
+
+// readList reads the lines of a list but for its comments. A line out of order would hide a duplicate.
+func readList(t *testing.T, path string) (list []string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSuffix(line, "\n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, _, _ := strings.Cut(line, ": ")
 		if name <= last {
 			t.Errorf("%s: %s stands after %s, out of order or twice", path, name, last)
 		}
-		fields[name], last = fieldType, name
+		list, last = append(list, line), name
 	}
-	if err := lines.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return fields
+	return list
 }
 
 // typeOf writes the type of a field as the list does.

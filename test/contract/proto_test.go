@@ -124,6 +124,25 @@ func TestSecretsAreMarked(t *testing.T) {
 	}
 }
 
+// TestTextsAreReviewed walks every text field of the contract: it is marked as a secret, or somebody has said that it is
+// none.
+func TestTextsAreReviewed(t *testing.T) {
+	shown := readList(t, "testdata/shown.txt")
+	var unmarked []string
+	eachField(t, func(f protoreflect.FieldDescriptor) {
+		if kind := f.Kind(); kind != protoreflect.StringKind && kind != protoreflect.BytesKind {
+			return
+		}
+		if options, ok := f.Options().(*descriptorpb.FieldOptions); !ok || !options.GetDebugRedact() {
+			unmarked = append(unmarked, string(f.FullName()))
+		}
+	})
+	slices.Sort(unmarked)
+	if diff := cmp.Diff(shown, unmarked); diff != "" {
+		t.Errorf("mark the field debug_redact, or review it and list it in testdata/shown.txt (-listed +unmarked):\n%s", diff)
+	}
+}
+
 // TestEverythingIsDescribed asks for a comment in front of each message, field, service and RPC, in whole sentences,
 // and of bearable width.
 func TestEverythingIsDescribed(t *testing.T) {

@@ -92,7 +92,13 @@ func Start(t testing.TB, env []string, args ...string) *Daemon {
 // StartWriting is Start with a file for standard output, which stays the caller's to close.
 func StartWriting(t testing.TB, stdout *os.File, env []string, args ...string) *Daemon {
 	t.Helper()
-	d := &Daemon{command: exec.Command(Binary(t), serving(args)...), exited: make(chan struct{})}
+	return StartBuild(t, Binary(t), stdout, env, args...)
+}
+
+// StartBuild is StartWriting for another build of the command, such as one with something planted in it.
+func StartBuild(t testing.TB, binary string, stdout *os.File, env []string, args ...string) *Daemon {
+	t.Helper()
+	d := &Daemon{command: exec.Command(binary, serving(args)...), exited: make(chan struct{})}
 	d.command.Env = environment(env)
 	if stdout != nil {
 		d.command.Stdout = stdout

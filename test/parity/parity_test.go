@@ -154,7 +154,7 @@ func steps() []step {
 			r.SessionCustomClaims = claims(map[string]any{"a": strings.Repeat("x", 4<<10-7)}) // {"a":"…"} takes 8 more
 		}), want: invalid("session_custom_claims")},
 		{name: "a reserved claim", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.SessionCustomClaims = claims(map[string]any{"iss": "me"}) }), want: invalid("session_custom_claims.iss")},
-		{name: "a code of 1 MB", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.RecoveryCode = strings.Repeat("x", 1<<20) }), want: invalid("recovery_code")},
+		{name: "a code of 200 KB", call: recoverWith(func(r *recoverycodesv1.RecoverRequest) { r.RecoveryCode = strings.Repeat("x", 200<<10) }), want: invalid("recovery_code")},
 	}
 }
 

@@ -49,11 +49,8 @@ type identity struct {
 
 // OfConnection is what a connection shows of its peer: the network and address that it comes from, and its TLS state,
 // which may be nil.
-func OfConnection(network, address string, state *tls.ConnectionState) Evidence {
-	e := Evidence{Unix: network == "unix"}
-	if from, err := netip.ParseAddrPort(address); err == nil {
-		e.Loopback = from.Addr().Unmap().IsLoopback()
-	}
+func OfConnection(network string, from netip.Addr, state *tls.ConnectionState) Evidence {
+	e := Evidence{Unix: network == "unix", Loopback: from.Unmap().IsLoopback()}
 	// A chain is there only when it was verified.
 	if state != nil && len(state.VerifiedChains) > 0 {
 		e.Certificate = state.VerifiedChains[0][0]

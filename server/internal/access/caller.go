@@ -74,7 +74,7 @@ func (c *Caller) Take() *apierror.Error {
 	seconds := (1 - c.limiter.Tokens()) / float64(c.limiter.Limit())
 	wait := time.Duration(math.Ceil(seconds * float64(time.Second)))
 	return &apierror.Error{
-		Code: codes.ResourceExhausted, Reason: apierror.NotSent,
+		Code: codes.ResourceExhausted, Reason: apierror.NotSent, Limit: apierror.LimitRate,
 		Message:    "this caller's rate limit is reached; nothing was sent",
 		RetryAfter: max(wait, time.Millisecond),
 	}

@@ -193,7 +193,7 @@ func (r *rules) authorized(ctx context.Context, values []string, projectID strin
 	case scheme == bearer && jwtShaped(token):
 		return r.byToken(ctx, token)
 	}
-	if i := matchSecret(r.hashes, secretIdentity(token)); i >= 0 {
+	if i := matchSecret(r.hashes, token); i >= 0 {
 		return r.owners[i], nil
 	}
 	return nil, wrong

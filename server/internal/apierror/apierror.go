@@ -59,6 +59,23 @@ const (
 	OrganizationIDRequired   = "ORGANIZATION_ID_REQUIRED"   // the policy lists ids for the caller, and the call has another handle
 )
 
+// A Limit is a bound of this server at which it refuses calls before anything is sent.
+type Limit string
+
+// The limits. They are the values of a metric's label, so there are no others.
+const (
+	LimitRate          Limit = "rate"            // of the caller, by the policy
+	LimitMember        Limit = "member_attempts" // wrong codes for a member
+	LimitCaller        Limit = "caller_attempts" // wrong codes of a caller
+	LimitAttemptsStore Limit = "attempts_store"  // wrong codes cannot be counted
+	LimitInFlight      Limit = "in_flight"       // calls at the upstream at once
+	LimitBreaker       Limit = "breaker"         // the upstream keeps failing
+	LimitDeadline      Limit = "deadline"        // too little time is left
+	LimitDraining      Limit = "draining"        // the server is stopping
+	LimitKeys          Limit = "keys"            // the store of idempotency keys is full or down
+	LimitAudit         Limit = "audit"           // the call cannot be recorded
+)
+
 // helpURL is the page about an error. Like the module path it is a name in private-use space: it identifies, and
 // resolves only where an operator has made it.
 const helpURL = "https://" + Domain + "/docs/errors#"
@@ -86,6 +103,9 @@ type Error struct {
 	Violations []Violation
 	RetryAfter time.Duration // a hint, when positive
 	Help       string        // what to do now, when there is something to do
+
+	// Limit is the bound of this server that refused the call, if one did. Operators count it; callers are not told.
+	Limit Limit
 
 	// NeverRetry forbids any automatic repetition: the effect may have happened.
 	NeverRetry bool

@@ -11,6 +11,8 @@ import (
 	"crypto/rand"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"recoverycodes.internal/server/internal/audit"
 )
 
@@ -73,6 +75,9 @@ type Call struct {
 
 	// Answer is the upstream's JSON, kept for the REST door only. It is a secret.
 	Answer []byte
+
+	// Span is the call's place in a trace; nil when it has none.
+	Span trace.Span
 
 	// Reported is set once the call has been logged and counted, so that exactly one line is written whichever
 	// part of the server ends it.

@@ -17,7 +17,7 @@ import (
 
 // Serve is what `recoverycodesd serve` runs by.
 type Serve struct {
-	GRPCListen, HTTPListen, AdminListen string
+	GRPCListen, HTTPListen string
 
 	// Sandbox puts an emulated Stytch behind the server. The fields of the upstream are then empty.
 	Sandbox bool
@@ -44,7 +44,7 @@ type Serve struct {
 	OnceRedisURL string   // empty for a store in memory
 	StoreSecrets [][]byte // the current one first; empty when there is no file of them
 
-	LogLevel, LogFormat string
+	Telemetry
 
 	baseURL, caFile, storeSecretFile string
 }
@@ -65,7 +65,6 @@ func (c *Serve) settings() []Setting {
 	return slices.Concat([]Setting{
 		door(&c.GRPCListen, "grpc-listen", "127.0.0.1:50051", "Where gRPC is served: host:port, or unix:/path."),
 		door(&c.HTTPListen, "http-listen", "127.0.0.1:8080", "Where REST is served: host:port, or unix:/path."),
-		address(&c.AdminListen, "admin-listen", "127.0.0.1:9464", "Where health and metrics are served, for operators only."),
 		boolean(&c.Sandbox, "sandbox", "Serve an emulated Stytch; the STYTCH_ settings are then ignored."),
 		seedFile(&c.SandboxSeed, "sandbox-seed", "A JSON file of organizations and members for --sandbox; see docs/sandbox.md."),
 		projectID,
@@ -95,9 +94,7 @@ func (c *Serve) settings() []Setting {
 		duration(&c.DrainTimeout, "drain-timeout", "10s",
 			"For open calls and connections to end when stopping. Calls that were sent are waited for longer, up to the upstream "+
 				"timeout and 2 s, before connections are cut."),
-		oneOf(&c.LogLevel, "log-level", "info", "The lowest level that is logged", "debug", "info", "warn", "error"),
-		oneOf(&c.LogFormat, "log-format", "json", "The form of the log on standard error", "json", "console"),
-	})
+	}, c.Telemetry.settings())
 }
 
 // ServeSettings returns the settings of serve, for --help and for the test that holds the README to them.
@@ -114,6 +111,7 @@ func ParseServe(args []string, getenv func(string) string) (*Serve, error) {
 	errs = append(errs, c.upstream()...)
 	errs = append(errs, c.stores()...)
 	errs = append(errs, c.callers()...)
+	errs = append(errs, c.telemetry()...)
 	return c, errors.Join(errs...)
 }
 

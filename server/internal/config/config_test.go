@@ -82,7 +82,7 @@ func blames(t *testing.T, lines []string, names ...string) {
 func TestServeDefaults(t *testing.T) {
 	got := *serve(t, nil, "--sandbox")
 	want := config.Serve{
-		GRPCListen: "127.0.0.1:50051", HTTPListen: "127.0.0.1:8080", AdminListen: "127.0.0.1:9464",
+		GRPCListen: "127.0.0.1:50051", HTTPListen: "127.0.0.1:8080",
 		Sandbox:        true,
 		ConnectTimeout: 5 * time.Second, HeaderTimeout: 31 * time.Second, UpstreamTimeout: 31 * time.Second,
 		DrainDelay: 5 * time.Second, DrainTimeout: 10 * time.Second, ConnectionAge: 30 * time.Minute, LeastTime: 250 * time.Millisecond, MaxInFlight: 1000, BreakerFailures: 20,
@@ -91,9 +91,9 @@ func TestServeDefaults(t *testing.T) {
 			TLSMinVersion: tls.VersionTLS13, AuditFile: "-", ReloadInterval: 5 * time.Second,
 			AttemptsPerMember: 4, AttemptsWindow: 10 * time.Minute, AttemptsFailures: 20, AttemptsFailureShare: 50,
 		},
-		LogLevel: "info", LogFormat: "json",
+		Telemetry: config.Telemetry{AdminListen: "127.0.0.1:9464", LogLevel: "info", LogFormat: "auto"},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.Serve{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(config.Serve{}, config.Telemetry{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -168,7 +168,8 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 			continue
 		}
 		t.Run(s.Flag, func(t *testing.T) {
-			e := realProject.with(env{s.Env: row.byEnv, "RECOVERYCODES_STORE_SECRET_FILE": file(t, strings.Repeat("s", 32))})
+			e := realProject.with(env{s.Env: row.byEnv, "RECOVERYCODES_STORE_SECRET_FILE": file(t, strings.Repeat("s", 32)),
+				"RECOVERYCODES_ADMIN_TOKEN_FILE": file(t, strings.Repeat("t", 32))})
 			if got := row.get(serve(t, e)); got != row.byEnv {
 				t.Errorf("the environment gave %q, want %q", got, row.byEnv)
 			}
@@ -190,7 +191,7 @@ func TestFlagOverEnvironmentOverDefault(t *testing.T) {
 // TestEverySettingIsTested makes whoever adds a setting say here how it is read.
 func TestEverySettingIsTested(t *testing.T) {
 	elsewhere := []string{"sandbox", "insecure-allow-any-caller", "", "stytch-secret-file", "stytch-ca-file", "sandbox-seed", "store-secret-file",
-		"policy", "tls-certificate-file", "tls-key-file", "tls-client-ca-file", "attempts-fail-closed", "audit-fail-closed"}
+		"policy", "tls-certificate-file", "tls-key-file", "tls-client-ca-file", "attempts-fail-closed", "audit-fail-closed", "admin-token-file"}
 	for _, s := range config.ServeSettings() {
 		if _, ok := readable[s.Flag]; !ok && !slices.Contains(elsewhere, s.Flag) {
 			t.Errorf("no test reads the value of %s", s.Name())
@@ -503,11 +504,12 @@ func TestSettingsAreComplete(t *testing.T) {
 	}
 }
 
-// TestSettingsWithoutFlag holds that the secret, and nothing else, is kept off the command line.
+// TestSettingsWithoutFlag holds that the secret, and nothing else of ours, is kept off the command line. OpenTelemetry's
+// variables have no flags in any program.
 func TestSettingsWithoutFlag(t *testing.T) {
 	var got []string
 	for _, s := range config.ServeSettings() {
-		if s.Flag == "" {
+		if s.Flag == "" && !strings.HasPrefix(s.Env, "OTEL_") {
 			got = append(got, s.Name())
 		}
 	}
@@ -524,7 +526,7 @@ func TestDefaultsParse(t *testing.T) {
 			e[s.Env] = s.Default
 		}
 	}
-	if diff := cmp.Diff(serve(t, realProject), serve(t, e), cmp.AllowUnexported(config.Serve{})); diff != "" {
+	if diff := cmp.Diff(serve(t, realProject), serve(t, e), cmp.AllowUnexported(config.Serve{}, config.Telemetry{})); diff != "" {
 		t.Errorf("unset and set to the default differ (-unset +set):\n%s", diff)
 	}
 	for _, s := range config.SandboxSettings() {

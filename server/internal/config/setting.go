@@ -257,9 +257,9 @@ func Secret(content []byte) (string, error) {
 	return secret, nil
 }
 
-// minStoreSecret is how long a secret of the stores has to be at least: 32 characters, of which 32 random bytes in base64
+// minSecret is how long a secret that we let operators choose has to be at least: 32 characters, of which 32 random bytes in base64
 // or hexadecimal have more.
-const minStoreSecret = 32
+const minSecret = 32
 
 // readSecrets reads a file of secrets, one a line.
 func readSecrets(path string) ([][]byte, error) {
@@ -267,14 +267,18 @@ func readSecrets(path string) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return secretLines(content)
+}
+
+func secretLines(content []byte) ([][]byte, error) {
 	var secrets [][]byte
 	for i, line := range bytes.Split(content, []byte("\n")) {
 		line = bytes.TrimSuffix(line, []byte("\r"))
 		switch {
 		case len(line) == 0:
 			continue
-		case len(line) < minStoreSecret:
-			return nil, fmt.Errorf("line %d: want a secret of at least %d characters", i+1, minStoreSecret)
+		case len(line) < minSecret:
+			return nil, fmt.Errorf("line %d: want a secret of at least %d characters", i+1, minSecret)
 		case slices.ContainsFunc(secrets, func(other []byte) bool { return bytes.Equal(other, line) }):
 			return nil, fmt.Errorf("line %d: stands there twice", i+1)
 		}

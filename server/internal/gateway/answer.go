@@ -71,6 +71,7 @@ func (v *visit) fail(w http.ResponseWriter, e *apierror.Error) {
 	if status == 0 {
 		status = runtime.HTTPStatusFromCode(e.Code)
 	}
+	v.status = status
 	message := e.Message
 	if e.Help != "" {
 		message += ". " + e.Help // gRPC carries it as a detail; the five fields have no other place for it

@@ -2,8 +2,9 @@
 // and errors back into what Stytch's callers expect. Successes are the upstream's bytes, unchanged; failures have
 // Stytch's five fields, whoever decided them.
 //
-// It finds out who calls before it reads a byte of a body. It knows HTTP and the generated gateway. It knows no upstream and no rule about a request beyond its JSON; those
-// are the service's, behind the same interceptors that gRPC callers pass.
+// It finds out who calls before it reads a byte of a body. It knows HTTP and the generated gateway. It knows no upstream
+// and no rule about a request beyond its JSON; those are the service's, behind the same interceptors that gRPC callers
+// pass.
 package gateway
 
 import (
@@ -12,10 +13,13 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
@@ -32,11 +36,22 @@ import (
 // that it is the field that is named and not the body, and low enough that many such requests at once do no harm.
 const maxBody = 2 << 20
 
+// bodyGrace is how long the answer to a call that is refused by its header waits, over HTTP/1.1, for the body. One that has
+// arrived by then leaves the connection in order for the next call; otherwise the connection is closed.
+const bodyGrace = 500 * time.Millisecond
+
 const (
 	pathRecover = "/v1/b2b/recovery_codes/recover"
 	pathRotate  = "/v1/b2b/recovery_codes/rotate"
 	pathGet     = "/v1/b2b/recovery_codes/" // and an organization and a member
 )
+
+// routes are the paths of the RPCs, with the names of ids where ids are.
+var routes = map[string]string{
+	recoverycodesv1.RecoveryCodesService_Get_FullMethodName:     pathGet + "{organization_id}/{member_id}",
+	recoverycodesv1.RecoveryCodesService_Recover_FullMethodName: pathRecover,
+	recoverycodesv1.RecoveryCodesService_Rotate_FullMethodName:  pathRotate,
+}
 
 // forwarded are the request headers that the gateway library gets to see. Everything else is dropped at the door:
 // method overrides, forwarding and metadata headers, cookies, trailers. None of them has an effect here.
@@ -83,30 +98,40 @@ type visit struct {
 	record  *call.Call
 	refusal *apierror.Error // why the body was refused; the library would make a text of it
 	failure *apierror.Error // what was answered, nil for a success
+	status  int             // with which HTTP status
 }
 
 type visitKey struct{}
 
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
+	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
 	v.record.IdempotencyKeys = r.Header.Values(call.IdempotencyKey)
 	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
+	method := rpcOf(r)
+	ctx := d.observer.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, routes[method], r.TLS != nil)
 	defer func() {
 		if recover() != nil { // the value is not looked at: it can be made of a payload
 			d.observer.Panicked(v.record, debug.Stack())
 			v.fail(w, interceptor.Panicked(v.record))
 		}
 		d.observer.Ended(v.record, v.failure)
+		d.observer.AnsweredHTTP(v.record, v.status)
 	}()
-	method := rpcOf(r)
-	ctx, refusal := interceptor.Admit(r.Context(), d.guard, evidenceOf(r), v.record, method)
+	ctx, refusal := interceptor.Admit(ctx, d.guard, evidenceOf(r), v.record, method)
 	if refusal == nil {
 		refusal = unsupported(r)
 	}
 	if refusal != nil {
 		v.record.Method = method
+		if ids, ok := strings.CutPrefix(r.URL.Path, pathGet); ok && r.Method == http.MethodGet {
+			v.record.Organization, v.record.Member, _ = strings.Cut(ids, "/")
+		}
+		if r.ProtoMajor == 1 && r.ContentLength != 0 {
+			// The library reads what is left of a body before it answers. A writer that has no deadline has no such body.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyGrace))
+		}
 		v.fail(w, refusal)
 		return
 	}
@@ -144,7 +169,8 @@ func evidenceOf(r *http.Request) access.Evidence {
 	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
 		network = local.Network()
 	}
-	e := access.OfConnection(network, r.RemoteAddr, r.TLS)
+	from, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero value is nobody's
+	e := access.OfConnection(network, from.Addr(), r.TLS)
 	e.Authorization, e.ForwardedClientCert = r.Header.Values("Authorization"), r.Header.Values(access.ForwardedHeader)
 	return e
 }

@@ -2,6 +2,8 @@ package interceptor
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -54,19 +56,15 @@ type admitted struct {
 	method string
 }
 
-func admit(guard *access.Guard) grpc.UnaryServerInterceptor {
-	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		if strings.HasPrefix(info.FullMethod, public) {
-			return handler(ctx, req)
+func admit(guard *access.Guard) check {
+	return func(ctx context.Context, _ any, method string) (context.Context, *apierror.Error) {
+		if strings.HasPrefix(method, public) {
+			return ctx, nil
 		}
-		if a, ok := ctx.Value(admittedKey{}).(admitted); !ok || a.method != info.FullMethod {
-			var refusal *apierror.Error
-			ctx, refusal = Admit(ctx, guard, evidenceOf(ctx), call.FromContext(ctx), info.FullMethod)
-			if refusal != nil {
-				return nil, refusal
-			}
+		if a, ok := ctx.Value(admittedKey{}).(admitted); ok && a.method == method {
+			return ctx, nil
 		}
-		return handler(ctx, req)
+		return Admit(ctx, guard, evidenceOf(ctx), call.FromContext(ctx), method)
 	}
 }
 
@@ -83,32 +81,33 @@ func admitStream(guard *access.Guard) grpc.StreamServerInterceptor {
 }
 
 // organization refuses a call about an organization that its caller may not name.
-func organization(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func organization(ctx context.Context, req any, _ string) (context.Context, *apierror.Error) {
 	named, ok := req.(interface{ GetOrganizationId() string })
 	a, known := ctx.Value(admittedKey{}).(admitted)
 	if ok && known {
 		if refusal := a.caller.Organization(named.GetOrganizationId()); refusal != nil {
-			return nil, refuse(call.FromContext(ctx), refusal)
+			return ctx, refuse(call.FromContext(ctx), refusal)
 		}
 	}
-	return handler(ctx, req)
+	return ctx, nil
 }
 
 // evidenceOf is what gRPC has seen of a call and its connection.
 func evidenceOf(ctx context.Context) access.Evidence {
-	md, _ := metadata.FromIncomingContext(ctx)
 	e := access.Evidence{}
 	if p, ok := peer.FromContext(ctx); ok {
 		var secure credentials.TLSInfo
 		if info, ok := p.AuthInfo.(credentials.TLSInfo); ok {
 			secure = info
 		}
-		network, address := "", ""
-		if p.Addr != nil {
-			network, address = p.Addr.Network(), p.Addr.String()
+		switch from := p.Addr.(type) {
+		case *net.TCPAddr:
+			e = access.OfConnection(from.Network(), from.AddrPort().Addr(), &secure.State)
+		case *net.UnixAddr:
+			e = access.OfConnection(from.Network(), netip.Addr{}, &secure.State)
 		}
-		e = access.OfConnection(network, address, &secure.State)
 	}
-	e.Authorization, e.ForwardedClientCert = md.Get("authorization"), md.Get(access.ForwardedHeader)
+	e.Authorization = metadata.ValueFromIncomingContext(ctx, "authorization")
+	e.ForwardedClientCert = metadata.ValueFromIncomingContext(ctx, access.ForwardedHeader)
 	return e
 }

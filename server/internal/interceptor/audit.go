@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 
 	"recoverycodes.internal/server/internal/apierror"
@@ -22,9 +21,9 @@ type Audit struct {
 }
 
 // name writes into the record whom the call is about.
-func (a *Audit) name(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func (a *Audit) name(ctx context.Context, req any, _ string) (context.Context, *apierror.Error) {
 	if a == nil || a.Log == nil {
-		return handler(ctx, req)
+		return ctx, nil
 	}
 	record := call.FromContext(ctx)
 	if named, ok := req.(interface {
@@ -36,22 +35,22 @@ func (a *Audit) name(ctx context.Context, req any, _ *grpc.UnaryServerInfo, hand
 	if proof, ok := req.(interface{ GetRecoveryCode() string }); ok {
 		record.CodeFingerprint = a.Fingerprint.Code(proof.GetRecoveryCode())
 	}
-	return handler(ctx, req)
+	return ctx, nil
 }
 
 // reserve keeps a place for the line of a call of the service, if the log must not miss one that is made.
-func (a *Audit) reserve(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	if a == nil || !a.FailClosed || !telemetry.OfService(info.FullMethod) {
-		return handler(ctx, req)
+func (a *Audit) reserve(ctx context.Context, _ any, method string) (context.Context, *apierror.Error) {
+	if a == nil || !a.FailClosed || !telemetry.OfService(method) {
+		return ctx, nil
 	}
 	record := call.FromContext(ctx)
 	place, err := a.Log.Reserve()
 	if err != nil {
-		return nil, refuse(record, &apierror.Error{
-			Code: codes.Unavailable, Reason: apierror.NotSent, RetryAfter: time.Second,
+		return ctx, refuse(record, &apierror.Error{
+			Code: codes.Unavailable, Reason: apierror.NotSent, RetryAfter: time.Second, Limit: apierror.LimitAudit,
 			Message: "calls cannot be recorded now; nothing was sent",
 		})
 	}
 	record.Place = place // whoever writes the line gives it back
-	return handler(ctx, req)
+	return ctx, nil
 }

@@ -76,12 +76,11 @@ func marked(m any) *apierror.Error {
 }
 
 // decodable refuses a request that Codec has marked.
-func decodable(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+func decodable(ctx context.Context, req any, _ string) (context.Context, *apierror.Error) {
 	if err := marked(req); err != nil {
-		call.FromContext(ctx).Outcome = call.Refused
-		return nil, err
+		return ctx, refuse(call.FromContext(ctx), err)
 	}
-	return handler(ctx, req)
+	return ctx, nil
 }
 
 // decodableStream is decodable for the messages of a stream. Its context carries the record of the call.

@@ -31,6 +31,13 @@ func (f *InFlight) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, 
 	return handler(ctx, req)
 }
 
+// Count returns how many calls are in the corridor.
+func (f *InFlight) Count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n
+}
+
 // Wait blocks until no call is in the corridor or ctx ends, and returns how many still are. Calls must have stopped
 // coming in.
 func (f *InFlight) Wait(ctx context.Context) int {

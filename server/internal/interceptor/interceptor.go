@@ -7,9 +7,12 @@ package interceptor
 
 import (
 	"context"
+	"maps"
 	"runtime/debug"
+	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -38,11 +41,29 @@ func (c Chain) Unary() []grpc.UnaryServerInterceptor {
 		observe(c.Observer),  // outside recovery, so that a call that panicked has its lines too
 		recovery(c.Observer), // directly inside the observer: everything below may fail without taking the process along
 		deadline(c.Limit),    // nothing above it needs the time that is left
-		c.Audit.name,         // so that a refusal too says whom the call was about
-		admit(c.Guard),       // before anything of the request counts
-		decodable,            // what cannot be read is refused when everything else about the call is known
-		organization,         // the last that needs no more than the policy; the rest is the service's
-		c.Audit.reserve,      // what cannot be recorded is not made
+		checks(
+			c.Audit.name,    // so that a refusal too says whom the call was about
+			admit(c.Guard),  // before anything of the request counts
+			decodable,       // what cannot be read is refused when everything else about the call is known
+			organization,    // the last that needs no more than the policy; the rest is the service's
+			c.Audit.reserve, // what cannot be recorded is not made
+		),
+	}
+}
+
+// A check lets a call on, perhaps with more in its context, or refuses it. It has nothing to do when the call comes back.
+type check func(ctx context.Context, req any, method string) (context.Context, *apierror.Error)
+
+// checks makes one link of several checks: as links of their own they would be two frames of the stack each.
+func checks(all ...check) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		for _, c := range all {
+			var refusal *apierror.Error
+			if ctx, refusal = c(ctx, req, info.FullMethod); refusal != nil {
+				return nil, refusal
+			}
+		}
+		return handler(ctx, req)
 	}
 }
 
@@ -85,8 +106,11 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 
 func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		answer, err := handler(ctx, req)
 		record := call.FromContext(ctx)
+		if observer.Traces() && record.Door == call.GRPC { // the other door has told of its arrival
+			ctx = observer.ArrivedRPC(ctx, record, inbound(ctx))
+		}
+		answer, err := handler(ctx, req)
 		if err == nil {
 			observer.Ended(record, nil)
 			return answer, nil
@@ -101,6 +125,28 @@ func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 		return nil, failure
 	}
 }
+
+// carrier is metadata as OpenTelemetry reads it.
+type carrier metadata.MD
+
+func inbound(ctx context.Context) propagation.TextMapCarrier {
+	md, _ := metadata.FromIncomingContext(ctx)
+	return carrier(md)
+}
+
+// Get implements propagation.TextMapCarrier.
+func (c carrier) Get(key string) string {
+	if values := metadata.MD(c).Get(key); len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+// Set implements propagation.TextMapCarrier. Nothing is told to callers.
+func (carrier) Set(string, string) {}
+
+// Keys implements propagation.TextMapCarrier.
+func (c carrier) Keys() []string { return slices.Collect(maps.Keys(c)) }
 
 // told is the error as the caller is given it: an Error, with the request id of whoever it is about.
 func told(record *call.Call, err error) *apierror.Error {
@@ -141,6 +187,9 @@ func Panicked(record *call.Call) *apierror.Error {
 
 func deadline(limit time.Duration) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		if end, ok := ctx.Deadline(); ok && time.Until(end) <= limit {
+			return handler(ctx, req) // another context would change nothing
+		}
 		ctx, cancel := context.WithTimeout(ctx, limit)
 		defer cancel()
 		return handler(ctx, req)

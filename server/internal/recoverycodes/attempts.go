@@ -40,14 +40,14 @@ func (s *Service) attempt(ctx context.Context, member string, send func() stytch
 func tooMany(err error) *apierror.Error {
 	var exceeded *attempts.ExceededError
 	if !errors.As(err, &exceeded) {
-		return NotSent("wrong codes cannot be counted now; nothing was sent")
+		return NotSent(apierror.LimitAttemptsStore, "wrong codes cannot be counted now; nothing was sent")
 	}
-	message := "too many wrong codes for this member; nothing was sent"
+	limit, message := apierror.LimitMember, "too many wrong codes for this member; nothing was sent"
 	if exceeded.Who == attempts.Caller {
-		message = "too large a share of this caller's codes was wrong; nothing was sent"
+		limit, message = apierror.LimitCaller, "too large a share of this caller's codes was wrong; nothing was sent"
 	}
 	return &apierror.Error{
-		Code: codes.ResourceExhausted, Reason: apierror.NotSent, Message: message, RetryAfter: exceeded.RetryAfter,
+		Code: codes.ResourceExhausted, Reason: apierror.NotSent, Message: message, RetryAfter: exceeded.RetryAfter, Limit: limit,
 	}
 }
 

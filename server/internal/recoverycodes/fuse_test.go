@@ -1,9 +1,11 @@
 package recoverycodes
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,4 +184,75 @@ func TestHeaderGoesBeforeTheAnswer(t *testing.T) {
 		}
 		_ = conn.Close()
 	}
+}
+
+// TestAHeaderUnderWayIsNotProtected shows what the fuse cannot do: the header has been sent, the connection is cut before
+// it arrives, and a client that retries sends the call again.
+func TestAHeaderUnderWayIsNotProtected(t *testing.T) {
+	const id = "member-test-fault-slow-30000~cut"
+	r := newReplicas(t, 1, true)[0]
+	conn, err := grpc.NewClient(cutAfter(t, r.address, id), grpc.WithDefaultServiceConfig(retryAll), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := recoverycodesv1.NewRecoveryCodesServiceClient(conn).Rotate(t.Context(), &recoverycodesv1.RotateRequest{
+		OrganizationId: sandbox.OrganizationID, MemberId: id,
+	}, grpc.WaitForReady(true)); err == nil {
+		t.Error("succeeded")
+	}
+	if n := r.sandbox.State().Members[id].Effects.Rotate; n < 2 {
+		t.Errorf("%d effects: if the header were safe under way, the documentation should say so", n)
+	}
+}
+
+// cutAfter forwards connections to address, until a request with text in it has passed: from then on nothing comes back,
+// and when what the server had to say at once has been swallowed the connection is cut.
+func cutAfter(t *testing.T, address, text string) string {
+	t.Helper()
+	door := listen(t)
+	t.Cleanup(func() { _ = door.Close() })
+	go func() {
+		for {
+			near, err := door.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", address)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			var hold atomic.Bool
+			go func() { // to the client
+				buffer := make([]byte, 32<<10)
+				for {
+					n, err := far.Read(buffer)
+					if n > 0 && !hold.Load() {
+						_, _ = near.Write(buffer[:n])
+					}
+					if err != nil {
+						_ = near.Close()
+						return
+					}
+				}
+			}()
+			go func() { // to the server
+				buffer := make([]byte, 32<<10)
+				for {
+					n, err := near.Read(buffer)
+					if bytes.Contains(buffer[:n], []byte(text)) {
+						hold.Store(true)
+						time.AfterFunc(50*time.Millisecond, func() { _ = far.Close() })
+					}
+					_, _ = far.Write(buffer[:n])
+					if err != nil {
+						_ = far.Close()
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return door.Addr().String()
 }

@@ -45,22 +45,22 @@ var (
 // the exchange that it is given is over.
 func (g *gate) enter(ctx context.Context, op *operation) (leave func(*stytch.Exchange), refusal *apierror.Error) {
 	if g.closing.Load() && op.hasEffect() {
-		return nil, NotSent("the server is stopping; nothing was sent")
+		return nil, NotSent(apierror.LimitDraining, "the server is stopping; nothing was sent")
 	}
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < g.least {
-		return nil, NotSent("too little of the deadline is left; nothing was sent")
+		return nil, NotSent(apierror.LimitDeadline, "too little of the deadline is left; nothing was sent")
 	}
 	select {
 	case g.slots <- struct{}{}:
 	default:
-		return nil, NotSent("too many calls are under way; nothing was sent")
+		return nil, NotSent(apierror.LimitInFlight, "too many calls are under way; nothing was sent")
 	}
 	done := func(error) {}
 	if g.breaker != nil {
 		allowed, err := g.breaker.Allow()
 		if err != nil {
 			<-g.slots
-			e := NotSent("the upstream is failing; nothing was sent")
+			e := NotSent(apierror.LimitBreaker, "the upstream is failing; nothing was sent")
 			e.RetryAfter = breakerRest
 			return nil, e
 		}
@@ -71,6 +71,34 @@ func (g *gate) enter(ctx context.Context, op *operation) (leave func(*stytch.Exc
 		done(evidence(x))
 	}, nil
 }
+
+// Breaker is the state of what refuses calls while the upstream keeps failing.
+type Breaker string
+
+// The states of a breaker.
+const (
+	BreakerClosed Breaker = "closed"    // calls pass
+	BreakerOpen   Breaker = "open"      // calls are refused
+	BreakerTrying Breaker = "half_open" // one call finds out
+)
+
+// Breaker returns the state of the service's breaker; without one it is closed.
+func (s *Service) Breaker() Breaker {
+	if s.gate.breaker == nil {
+		return BreakerClosed
+	}
+	switch s.gate.breaker.State() {
+	case gobreaker.StateOpen:
+		return BreakerOpen
+	case gobreaker.StateHalfOpen:
+		return BreakerTrying
+	default:
+		return BreakerClosed
+	}
+}
+
+// UpstreamCalls returns how many calls are at the upstream.
+func (s *Service) UpstreamCalls() int { return len(s.gate.slots) }
 
 // evidence is what an exchange says about the health of the upstream: an answer that is a verdict is a good sign, and
 // so is a limit; a caller who went away is no sign at all.

@@ -99,9 +99,9 @@ func keyError(op *operation, err error) *apierror.Error {
 		e.Reason, e.HTTP = apierror.KeyReused, http.StatusUnprocessableEntity
 		return e
 	case errors.Is(err, once.ErrFull):
-		return NotSent("there is no place for another idempotency key; nothing was sent")
+		return NotSent(apierror.LimitKeys, "there is no place for another idempotency key; nothing was sent")
 	case errors.Is(err, once.ErrDown):
-		return NotSent("the store of idempotency keys cannot be asked; nothing was sent")
+		return NotSent(apierror.LimitKeys, "the store of idempotency keys cannot be asked; nothing was sent")
 	default: // the call that has the key is under way, or ended without a record
 		return &apierror.Error{
 			Code: codes.Unknown, Reason: apierror.OutcomeUnknown, NeverRetry: true, Help: op.help,

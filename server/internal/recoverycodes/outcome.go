@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/codes"
 
@@ -61,16 +62,17 @@ func notSent(fault stytch.Fault) (call.Outcome, *apierror.Error) {
 			Message: "the caller went away before anything was sent",
 		}
 	case stytch.FaultDeadline:
-		return call.NotSent, NotSent("the deadline passed before anything was sent")
+		return call.NotSent, NotSent(apierror.LimitDeadline, "the deadline passed before anything was sent")
 	default:
-		return call.NotSent, NotSent("no connection to the upstream could be made; nothing was sent")
+		return call.NotSent, NotSent("", "no connection to the upstream could be made; nothing was sent")
 	}
 }
 
-// NotSent is the error for a call of which nothing left this server, so that it may be sent again.
-func NotSent(message string) *apierror.Error {
+// NotSent is the error for a call of which nothing left this server, so that it may be sent again. limit is the bound
+// that refused it, empty where none did.
+func NotSent(limit apierror.Limit, message string) *apierror.Error {
 	return &apierror.Error{
-		Code: codes.Unavailable, Reason: apierror.NotSent, Message: message, RetryAfter: retrySoon,
+		Code: codes.Unavailable, Reason: apierror.NotSent, Message: message, RetryAfter: retrySoon, Limit: limit,
 	}
 }
 
@@ -254,7 +256,7 @@ func errorBody(x *stytch.Exchange, secrets []string) *stytch.ErrorBody {
 // plain makes a text from upstream fit to be relayed: valid, printable, at most limit bytes.
 func plain(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) { // nor what turns a line around or is obeyed by a terminal
 			return ' '
 		}
 		return r

@@ -213,16 +213,21 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 		wire, err := op.answers.Append(nil, x.Body)
 		if usable = err == nil && op.recognisable(&wire); usable {
 			record.UpstreamRequestID = plain(wire.Kept[0], 128)
-			answer.ProtoReflect().SetUnknown(wire.Wire)
 			if record.Door == call.REST {
-				record.Answer = x.Body
+				record.Answer = x.Body // it is what is written; the message beside it stays empty
+			} else {
+				answer.ProtoReflect().SetUnknown(wire.Wire)
 			}
 		}
 		if wire.DriftTotal > 0 && s.options.OnDrift != nil {
 			s.options.OnDrift(op.name, wire.Drift)
 		}
 	}
-	outcome, failure := decide(op, x, errorBody(x, secrets), usable)
+	var body *stytch.ErrorBody
+	if x.Status < 200 || x.Status > 299 {
+		body = errorBody(x, secrets)
+	}
+	outcome, failure := decide(op, x, body, usable)
 	record.Outcome = outcome
 	if failure == nil {
 		return nil

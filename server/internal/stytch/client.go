@@ -38,6 +38,10 @@ type Config struct {
 	// MaxAnswerBytes bounds the body of a response.
 	MaxAnswerBytes int64
 
+	// OnRequest is told of each request before it is made. It gets no header of it to change, and of its path the template.
+	// What it returns is called with what came back; both may be nil.
+	OnRequest func(ctx context.Context, method, route string) (ended func(Exchange))
+
 	// RootCAs replaces the system's roots when not nil.
 	RootCAs *x509.CertPool
 }
@@ -63,8 +67,10 @@ const (
 
 // Client calls Stytch. It is safe for concurrent use.
 type Client struct {
-	cfg           Config
-	authorization atomic.Pointer[string]
+	cfg    Config
+	prefix string // of every path, escaped
+	// header is Stytch's own headers and no other. It is shared by all requests, which a transport must not change.
+	header atomic.Pointer[http.Header]
 
 	// Get and the two operations with an effect do not share connections: see effectsIdle.
 	reads, effects *http.Transport
@@ -84,6 +90,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:     cfg,
+		prefix:  strings.TrimSuffix(cfg.BaseURL.EscapedPath(), "/") + pathPrefix,
 		reads:   newTransport(cfg, readsIdle, readsPing),
 		effects: newTransport(cfg, effectsIdle, effectsPing),
 	}
@@ -93,8 +100,11 @@ func New(cfg Config) (*Client, error) {
 
 // SetSecret exchanges the project's secret, for the requests that follow. It must not be empty.
 func (c *Client) SetSecret(secret string) {
-	authorization := "Basic " + base64.StdEncoding.EncodeToString([]byte(c.cfg.ProjectID+":"+secret))
-	c.authorization.Store(&authorization)
+	c.header.Store(&http.Header{
+		"Authorization": {"Basic " + base64.StdEncoding.EncodeToString([]byte(c.cfg.ProjectID+":"+secret))},
+		"Content-Type":  {"application/json"}, // bare: Stytch is said to refuse a charset; its SDKs send it on GET too
+		"User-Agent":    {c.cfg.UserAgent},
+	})
 }
 
 func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
@@ -134,7 +144,7 @@ func (c *Client) Get(ctx context.Context, organizationID, memberID string) Excha
 	var sent atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }}
 	req := c.request(httptrace.WithClientTrace(bounded, trace), http.MethodGet, organization+"/"+member)
-	x := c.exchange(c.reads, req)
+	x := c.exchange(c.reads, req, pathPrefix+"{organization_id}/{member_id}")
 	x.Sent = sent.Load()
 	x.blame(ctx)
 	return x
@@ -199,7 +209,7 @@ func (c *Client) effect(ctx context.Context, operation string, params any, annou
 	// GetBody stays nil: with it HTTP/2 replays a body that the other side had read (REFUSED_STREAM).
 	req.Body = load
 	req.ContentLength = int64(body.Len())
-	x := c.exchange(c.effects, req)
+	x := c.exchange(c.effects, req, pathPrefix+operation)
 	// An answer may come before the body is asked for; whoever answers has heard of the request.
 	x.Sent = !load.seal() || x.Status != 0
 	if !x.Sent {
@@ -211,27 +221,26 @@ func (c *Client) effect(ctx context.Context, operation string, params any, annou
 // request builds a request with nothing but Stytch's own headers.
 func (c *Client) request(ctx context.Context, method, escapedPath string) *http.Request {
 	u := *c.cfg.BaseURL
-	prefix := strings.TrimSuffix(u.EscapedPath(), "/") + pathPrefix
-	u.RawPath = prefix + escapedPath
+	u.RawPath = c.prefix + escapedPath
 	// Both halves come out of PathEscape or are constants, so they unescape.
 	u.Path, _ = url.PathUnescape(u.RawPath)
 	u.RawQuery, u.Fragment = "", ""
-	req := (&http.Request{Method: method, URL: &u, Host: u.Host, Header: http.Header{
-		"Authorization": {*c.authorization.Load()},
-		"Content-Type":  {"application/json"}, // bare: Stytch is said to refuse a charset; its SDKs send it on GET too
-		"User-Agent":    {c.cfg.UserAgent},
-	}}).WithContext(ctx)
-	return req
+	return (&http.Request{Method: method, URL: &u, Host: u.Host, Header: *c.header.Load()}).WithContext(ctx)
 }
 
 // exchange makes one request, without redirects and cookies: those are http.Client's, and there is none.
-func (c *Client) exchange(transport *http.Transport, req *http.Request) Exchange {
+func (c *Client) exchange(transport *http.Transport, req *http.Request, route string) (x Exchange) {
+	if c.cfg.OnRequest != nil {
+		if ended := c.cfg.OnRequest(req.Context(), req.Method, route); ended != nil {
+			defer func() { ended(x) }()
+		}
+	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return Exchange{Fault: faultOf(err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	x := Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	x = Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
 	x.Body, x.Fault = c.read(resp)
 	return x
 }
@@ -240,8 +249,15 @@ func (c *Client) read(resp *http.Response) ([]byte, Fault) {
 	if resp.ContentLength > c.cfg.MaxAnswerBytes {
 		return nil, FaultTooLarge
 	}
+	if resp.ContentLength >= 0 { // nearly always, and then no more memory is needed than for it
+		body := make([]byte, resp.ContentLength+1) // one more, to read up to the end: what is left unread costs the connection
+		n, err := io.ReadFull(resp.Body, body)
+		if int64(n) != resp.ContentLength {
+			return nil, faultOf(err)
+		}
+		return body[:n], ""
+	}
 	var body bytes.Buffer
-	body.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
 	n, err := body.ReadFrom(io.LimitReader(resp.Body, c.cfg.MaxAnswerBytes+1))
 	switch {
 	case err != nil:

@@ -6,23 +6,81 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
+	"google.golang.org/grpc/codes"
 
+	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
 func logger(t *testing.T, format, level string) (*zap.Logger, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
-	log, err := telemetry.NewLogger(&out, format, level)
+	log, _, end, err := telemetry.NewLogger(&out, format, level)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(end)
 	return log, &out
+}
+
+// TestAccessLinesWait holds that access lines, and no others, are written together: by time, by whatever line follows that
+// may not wait, or at the end.
+func TestAccessLinesWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out lockedBuffer
+		log, _, end, err := telemetry.NewLogger(&out, "json", "info")
+		if err != nil {
+			t.Fatal(err)
+		}
+		observer := telemetry.NewObserver(log, nil)
+		ended := func(err *apierror.Error) { observer.Ended(call.New(call.GRPC, ""), err) }
+		lines := func(when string, want int) {
+			t.Helper()
+			synctest.Wait()
+			if got := strings.Count(out.String(), "\n"); got != want {
+				t.Errorf("%s: %d lines, want %d", when, got, want)
+			}
+		}
+		ended(nil)
+		ended(nil)
+		lines("at once", 0)
+		time.Sleep(100 * time.Millisecond)
+		lines("in time", 2)
+		ended(nil)
+		log.Info("stopping")
+		lines("before another line", 4)
+		ended(&apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"})
+		lines("an error", 5)
+		ended(nil)
+		end()
+		lines("at the end", 6)
+	})
+}
+
+// lockedBuffer is a writer that is read while it is written to.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	out bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.String()
 }
 
 func TestJSONLine(t *testing.T) {
@@ -99,7 +157,7 @@ func TestWrongLogSettings(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		tt := tests[name]
-		log, err := telemetry.NewLogger(&bytes.Buffer{}, tt.format, tt.level)
+		log, _, _, err := telemetry.NewLogger(&bytes.Buffer{}, tt.format, tt.level)
 		if err == nil || log != nil {
 			t.Errorf("%s: a logger was made", name)
 			continue

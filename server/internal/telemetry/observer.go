@@ -22,7 +22,8 @@ import (
 // Observer writes the access line and the audit line of each call and counts it. It is safe for concurrent use.
 type Observer struct {
 	log      *zap.Logger
-	audit    *audit.Log // nil when there is none
+	access   *zap.Logger // the same, for lines that may wait
+	audit    *audit.Log  // nil when there is none
 	registry *prometheus.Registry
 
 	calls     *prometheus.CounterVec
@@ -39,7 +40,15 @@ type Observer struct {
 	refusedKeys prometheus.Counter
 	storeLogged atomic.Int64 // when StoreRefused wrote last
 
+	refusals    *prometheus.CounterVec
+	credentials prometheus.Counter
+	unexported  prometheus.Counter
+	unaccepted  *prometheus.CounterVec
+
+	tracing *Tracing // nil: no spans
+
 	drifted firsts
+	trouble seldom
 }
 
 // buckets reach from a refusal on the spot to the upstream's own time limit of 30 s.
@@ -49,6 +58,7 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
 	o := &Observer{
 		log:      log,
+		access:   log.Named(accessName),
 		audit:    audit,
 		registry: prometheus.NewRegistry(),
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -96,15 +106,32 @@ func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
 		Name: "recoverycodes_keyed_calls_refused_total",
 		Help: "Calls with an idempotency key that were refused because the store of keys could not be asked or was full.",
 	})
+	o.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "recoverycodes_limit_refusals_total",
+		Help: "Calls that were refused before anything was sent, by RPC and the limit that refused them.",
+	}, []string{"method", "limit"})
+	o.credentials = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "recoverycodes_upstream_credentials_refused_total",
+		Help: "Calls for which the upstream refused this server's own credentials.",
+	})
+	o.unexported = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "recoverycodes_trace_export_failures_total",
+		Help: "Exports of spans that failed.",
+	})
+	o.unaccepted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "recoverycodes_accept_failures_total",
+		Help: "Connections that could not be accepted, by door (grpc, rest, admin).",
+	}, []string{"door"})
+	o.registry.MustRegister(o.refusals, o.credentials, o.unexported, o.unaccepted)
 	o.registry.MustRegister(o.refusedKeys, o.dropped, o.uncounted, o.reloads)
 	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.replays, o.drift, o.panics,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return o
 }
 
-// Metrics serves the registry in Prometheus form.
+// Metrics serves the registry in Prometheus form, and with exemplars to whoever asks for OpenMetrics.
 func (o *Observer) Metrics() http.Handler {
-	return promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
 // Ended writes the access line and counts the call, once per record however often it is told.
@@ -119,18 +146,26 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	}
 	took := time.Since(record.Start)
 	method := rpc(record.Method)
-	o.calls.WithLabelValues(method, string(record.Door), code.String(), record.Caller).Inc()
-	o.seconds.WithLabelValues(method, string(record.Door)).Observe(took.Seconds())
+	trace := exemplar(record)
+	count(o.calls.WithLabelValues(method, string(record.Door), code.String(), record.Caller), trace)
+	observe(o.seconds.WithLabelValues(method, string(record.Door)), took.Seconds(), trace)
 	if record.Replayed {
-		o.replays.WithLabelValues(method).Inc()
+		count(o.replays.WithLabelValues(method), trace)
 	} else if record.Outcome != "" {
-		o.outcomes.WithLabelValues(method, string(record.Outcome)).Inc()
+		count(o.outcomes.WithLabelValues(method, string(record.Outcome)), trace)
 	}
 	if record.UpstreamTime > 0 && !record.Replayed {
-		o.upstream.WithLabelValues(method, strconv.Itoa(record.UpstreamStatus)).Observe(record.UpstreamTime.Seconds())
+		observe(o.upstream.WithLabelValues(method, strconv.Itoa(record.UpstreamStatus)), record.UpstreamTime.Seconds(), trace)
 	}
+	if err != nil && err.Limit != "" {
+		count(o.refusals.WithLabelValues(method, string(err.Limit)), trace)
+	}
+	if err != nil && err.Reason == apierror.UpstreamCredentials {
+		count(o.credentials, trace)
+	}
+	concluded(record, err)
 	o.record(record, method, code)
-	if line := o.log.Check(levelOf(record, err), "call"); line != nil {
+	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
 		line.Write(fields(record, err, method, code, took)...)
 	}
 }
@@ -158,13 +193,16 @@ func (o *Observer) record(record *call.Call, method string, code codes.Code) {
 }
 
 func fields(record *call.Call, err *apierror.Error, method string, code codes.Code, took time.Duration) []zap.Field {
-	out := append(make([]zap.Field, 0, 14),
+	out := append(make([]zap.Field, 0, 15),
 		zap.String("method", method),
 		zap.String("door", string(record.Door)),
 		zap.String("code", code.String()),
 		zap.Duration("duration", took),
 		zap.String("request_id", record.RequestID),
 	)
+	if record.Span != nil && record.Span.SpanContext().IsValid() {
+		out = append(out, zap.String("trace_id", record.Span.SpanContext().TraceID().String()))
+	}
 	if record.Caller != "" {
 		out = append(out, zap.String("caller", record.Caller))
 	}
@@ -256,6 +294,28 @@ func (o *Observer) NotReloaded(what string, err error) {
 // Gauge adds a metric that is read when it is asked for.
 func (o *Observer) Gauge(name, help string, value func() float64) {
 	o.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+// Build adds the metric that says what runs.
+func (o *Observer) Build(version, goVersion, revision string) {
+	o.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "recoverycodes_build_info", Help: "1, by the version of the server, its source and the Go that built it.",
+		ConstLabels: prometheus.Labels{"version": version, "revision": revision, "goversion": goVersion},
+	}, func() float64 { return 1 }))
+}
+
+// State adds a metric of the states of something: 1 for the one that it is in, 0 for the others.
+func (o *Observer) State(name, help string, states []string, current func() string) {
+	for _, state := range states {
+		o.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: name, Help: help, ConstLabels: prometheus.Labels{"state": state},
+		}, func() float64 {
+			if current() == state {
+				return 1
+			}
+			return 0
+		}))
+	}
 }
 
 // Drifted counts a departure of an upstream answer from the contract, and logs each place once in the process's life.

@@ -222,6 +222,12 @@ func TestMetrics(t *testing.T) {
 	o.StoreRefused(errors.New("it is full"))
 	o.StoreRefused(errors.New("it is full"))
 	o.NotReloaded("policy", errors.New("line 1"))
+	o.ExportFailed("no answer in time")
+	o.AcceptFailed("rest", "too many open files")
+	o.Ended(record(call.REST, service+"Get", nil), &apierror.Error{Code: codes.ResourceExhausted, Reason: apierror.NotSent, Limit: apierror.LimitRate})
+	o.Ended(record(call.REST, service+"Get", nil), &apierror.Error{Code: codes.Internal, Reason: apierror.UpstreamCredentials})
+	o.Build("v1", "go1", "abc")
+	o.State("recoverycodes_light", "Which it is.", []string{"red", "green"}, func() string { return "green" })
 	o.Gauge("recoverycodes_something", "It is read when it is asked for.", func() float64 { return 7 })
 
 	want := map[string]string{
@@ -244,12 +250,21 @@ func TestMetrics(t *testing.T) {
 		`recoverycodes_call_duration_seconds_bucket{door="grpc",method="Recover",le="0.5"}`:  "0",
 		`recoverycodes_call_duration_seconds_bucket{door="grpc",method="Recover",le="+Inf"}`: "2",
 		`recoverycodes_answer_drift_total{kind="unknown",method="Get"}`:                      "1",
-		`recoverycodes_panics_total`:                                       "1",
-		`recoverycodes_audit_dropped_total`:                                "1",
-		`recoverycodes_attempts_store_failures_total{consequence="alone"}`: "1",
-		`recoverycodes_reload_failures_total{what="policy"}`:               "1",
-		`recoverycodes_something`:                                          "7",
-		`recoverycodes_keyed_calls_refused_total`:                          "2",
+		`recoverycodes_panics_total`:                                                             "1",
+		`recoverycodes_audit_dropped_total`:                                                      "1",
+		`recoverycodes_attempts_store_failures_total{consequence="alone"}`:                       "1",
+		`recoverycodes_reload_failures_total{what="policy"}`:                                     "1",
+		`recoverycodes_something`:                                                                "7",
+		`recoverycodes_trace_export_failures_total`:                                              "1",
+		`recoverycodes_accept_failures_total{door="rest"}`:                                       "1",
+		`recoverycodes_limit_refusals_total{limit="rate",method="Get"}`:                          "1",
+		`recoverycodes_upstream_credentials_refused_total`:                                       "1",
+		`recoverycodes_build_info{goversion="go1",revision="abc",version="v1"}`:                  "1",
+		`recoverycodes_light{state="green"}`:                                                     "1",
+		`recoverycodes_light{state="red"}`:                                                       "0",
+		`recoverycodes_calls_total{caller="",code="ResourceExhausted",door="rest",method="Get"}`: "1",
+		`recoverycodes_calls_total{caller="",code="Internal",door="rest",method="Get"}`:          "1",
+		`recoverycodes_keyed_calls_refused_total`:                                                "2",
 	}
 	got := series(t, o)
 	for _, name := range slices.Sorted(maps.Keys(want)) {

@@ -62,11 +62,11 @@ var sacrifices = [...]sacrifice{
 //
 // The error is a *DocumentError. With it comes no answer, and what is in dst beyond its length is undefined.
 func (t *Table) Append(dst, src []byte) (Answer, error) {
-	d := decoder{
-		scanner: scanner{src: src},
-		out:     slices.Grow(dst, len(src)),
-		kept:    make([]string, t.kept),
-	}
+	// Not a composite literal: that would be built beside d, and a stack of twice the size has to grow more often.
+	var d decoder
+	d.src = src
+	d.out = slices.Grow(dst, len(src))
+	d.kept = make([]string, t.kept)
 	for _, d.sacrifice = range sacrifices {
 		if reason := d.document(t.root); reason != 0 {
 			return Answer{}, &DocumentError{Offset: d.pos, Reason: reason}

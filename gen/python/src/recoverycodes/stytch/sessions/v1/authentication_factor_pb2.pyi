@@ -1,0 +1,105 @@
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from recoverycodes.stytch.sessions.v1 import factors_pb2 as _factors_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class AuthenticationFactor(_message.Message):
+    __slots__ = ["amazon_oauth_factor", "apple_oauth_factor", "authenticator_app_factor", "biometric_factor", "bitbucket_oauth_factor", "coinbase_oauth_factor", "created_at", "crypto_wallet_factor", "delivery_method", "discord_oauth_factor", "email_factor", "embeddable_magic_link_factor", "facebook_oauth_factor", "figma_oauth_factor", "git_lab_oauth_factor", "github_oauth_exchange_factor", "github_oauth_factor", "google_oauth_exchange_factor", "google_oauth_factor", "hubspot_oauth_exchange_factor", "hubspot_oauth_factor", "impersonated_factor", "instagram_oauth_factor", "last_authenticated_at", "linked_in_oauth_factor", "microsoft_oauth_factor", "oauth_access_token_exchange_factor", "oidc_sso_factor", "phone_number_factor", "recovery_code_factor", "salesforce_oauth_factor", "saml_sso_factor", "sequence_order", "shopify_oauth_factor", "slack_oauth_exchange_factor", "slack_oauth_factor", "snapchat_oauth_factor", "spotify_oauth_factor", "steam_oauth_factor", "tik_tok_oauth_factor", "trusted_auth_token_factor", "twitch_oauth_factor", "twitter_oauth_factor", "type", "updated_at", "webauthn_factor", "yahoo_oauth_factor"]
+    AMAZON_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    APPLE_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    AUTHENTICATOR_APP_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    BIOMETRIC_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    BITBUCKET_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    COINBASE_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    CRYPTO_WALLET_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    DELIVERY_METHOD_FIELD_NUMBER: _ClassVar[int]
+    DISCORD_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    EMAIL_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDABLE_MAGIC_LINK_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    FACEBOOK_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    FIGMA_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    GITHUB_OAUTH_EXCHANGE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    GITHUB_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    GIT_LAB_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    GOOGLE_OAUTH_EXCHANGE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    GOOGLE_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    HUBSPOT_OAUTH_EXCHANGE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    HUBSPOT_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    IMPERSONATED_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    INSTAGRAM_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    LAST_AUTHENTICATED_AT_FIELD_NUMBER: _ClassVar[int]
+    LINKED_IN_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    MICROSOFT_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    OAUTH_ACCESS_TOKEN_EXCHANGE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    OIDC_SSO_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    PHONE_NUMBER_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    RECOVERY_CODE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SALESFORCE_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SAML_SSO_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_ORDER_FIELD_NUMBER: _ClassVar[int]
+    SHOPIFY_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SLACK_OAUTH_EXCHANGE_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SLACK_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SNAPCHAT_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    SPOTIFY_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    STEAM_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TIK_TOK_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TRUSTED_AUTH_TOKEN_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TWITCH_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TWITTER_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    UPDATED_AT_FIELD_NUMBER: _ClassVar[int]
+    WEBAUTHN_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    YAHOO_OAUTH_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    amazon_oauth_factor: _factors_pb2.AmazonOAuthFactor
+    apple_oauth_factor: _factors_pb2.AppleOAuthFactor
+    authenticator_app_factor: _factors_pb2.AuthenticatorAppFactor
+    biometric_factor: _factors_pb2.BiometricFactor
+    bitbucket_oauth_factor: _factors_pb2.BitbucketOAuthFactor
+    coinbase_oauth_factor: _factors_pb2.CoinbaseOAuthFactor
+    created_at: _timestamp_pb2.Timestamp
+    crypto_wallet_factor: _factors_pb2.CryptoWalletFactor
+    delivery_method: str
+    discord_oauth_factor: _factors_pb2.DiscordOAuthFactor
+    email_factor: _factors_pb2.EmailFactor
+    embeddable_magic_link_factor: _factors_pb2.EmbeddableMagicLinkFactor
+    facebook_oauth_factor: _factors_pb2.FacebookOAuthFactor
+    figma_oauth_factor: _factors_pb2.FigmaOAuthFactor
+    git_lab_oauth_factor: _factors_pb2.GitLabOAuthFactor
+    github_oauth_exchange_factor: _factors_pb2.GithubOAuthExchangeFactor
+    github_oauth_factor: _factors_pb2.GithubOAuthFactor
+    google_oauth_exchange_factor: _factors_pb2.GoogleOAuthExchangeFactor
+    google_oauth_factor: _factors_pb2.GoogleOAuthFactor
+    hubspot_oauth_exchange_factor: _factors_pb2.HubspotOAuthExchangeFactor
+    hubspot_oauth_factor: _factors_pb2.HubspotOAuthFactor
+    impersonated_factor: _factors_pb2.ImpersonatedFactor
+    instagram_oauth_factor: _factors_pb2.InstagramOAuthFactor
+    last_authenticated_at: _timestamp_pb2.Timestamp
+    linked_in_oauth_factor: _factors_pb2.LinkedInOAuthFactor
+    microsoft_oauth_factor: _factors_pb2.MicrosoftOAuthFactor
+    oauth_access_token_exchange_factor: _factors_pb2.OAuthAccessTokenExchangeFactor
+    oidc_sso_factor: _factors_pb2.OIDCSSOFactor
+    phone_number_factor: _factors_pb2.PhoneNumberFactor
+    recovery_code_factor: _factors_pb2.RecoveryCodeFactor
+    salesforce_oauth_factor: _factors_pb2.SalesforceOAuthFactor
+    saml_sso_factor: _factors_pb2.SAMLSSOFactor
+    sequence_order: str
+    shopify_oauth_factor: _factors_pb2.ShopifyOAuthFactor
+    slack_oauth_exchange_factor: _factors_pb2.SlackOAuthExchangeFactor
+    slack_oauth_factor: _factors_pb2.SlackOAuthFactor
+    snapchat_oauth_factor: _factors_pb2.SnapchatOAuthFactor
+    spotify_oauth_factor: _factors_pb2.SpotifyOAuthFactor
+    steam_oauth_factor: _factors_pb2.SteamOAuthFactor
+    tik_tok_oauth_factor: _factors_pb2.TikTokOAuthFactor
+    trusted_auth_token_factor: _factors_pb2.TrustedAuthTokenFactor
+    twitch_oauth_factor: _factors_pb2.TwitchOAuthFactor
+    twitter_oauth_factor: _factors_pb2.TwitterOAuthFactor
+    type: str
+    updated_at: _timestamp_pb2.Timestamp
+    webauthn_factor: _factors_pb2.WebAuthnFactor
+    yahoo_oauth_factor: _factors_pb2.YahooOAuthFactor
+    def __init__(self, type: _Optional[str] = ..., delivery_method: _Optional[str] = ..., last_authenticated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., updated_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., email_factor: _Optional[_Union[_factors_pb2.EmailFactor, _Mapping]] = ..., phone_number_factor: _Optional[_Union[_factors_pb2.PhoneNumberFactor, _Mapping]] = ..., google_oauth_factor: _Optional[_Union[_factors_pb2.GoogleOAuthFactor, _Mapping]] = ..., microsoft_oauth_factor: _Optional[_Union[_factors_pb2.MicrosoftOAuthFactor, _Mapping]] = ..., apple_oauth_factor: _Optional[_Union[_factors_pb2.AppleOAuthFactor, _Mapping]] = ..., webauthn_factor: _Optional[_Union[_factors_pb2.WebAuthnFactor, _Mapping]] = ..., authenticator_app_factor: _Optional[_Union[_factors_pb2.AuthenticatorAppFactor, _Mapping]] = ..., github_oauth_factor: _Optional[_Union[_factors_pb2.GithubOAuthFactor, _Mapping]] = ..., recovery_code_factor: _Optional[_Union[_factors_pb2.RecoveryCodeFactor, _Mapping]] = ..., facebook_oauth_factor: _Optional[_Union[_factors_pb2.FacebookOAuthFactor, _Mapping]] = ..., crypto_wallet_factor: _Optional[_Union[_factors_pb2.CryptoWalletFactor, _Mapping]] = ..., amazon_oauth_factor: _Optional[_Union[_factors_pb2.AmazonOAuthFactor, _Mapping]] = ..., bitbucket_oauth_factor: _Optional[_Union[_factors_pb2.BitbucketOAuthFactor, _Mapping]] = ..., coinbase_oauth_factor: _Optional[_Union[_factors_pb2.CoinbaseOAuthFactor, _Mapping]] = ..., discord_oauth_factor: _Optional[_Union[_factors_pb2.DiscordOAuthFactor, _Mapping]] = ..., figma_oauth_factor: _Optional[_Union[_factors_pb2.FigmaOAuthFactor, _Mapping]] = ..., git_lab_oauth_factor: _Optional[_Union[_factors_pb2.GitLabOAuthFactor, _Mapping]] = ..., instagram_oauth_factor: _Optional[_Union[_factors_pb2.InstagramOAuthFactor, _Mapping]] = ..., linked_in_oauth_factor: _Optional[_Union[_factors_pb2.LinkedInOAuthFactor, _Mapping]] = ..., shopify_oauth_factor: _Optional[_Union[_factors_pb2.ShopifyOAuthFactor, _Mapping]] = ..., slack_oauth_factor: _Optional[_Union[_factors_pb2.SlackOAuthFactor, _Mapping]] = ..., snapchat_oauth_factor: _Optional[_Union[_factors_pb2.SnapchatOAuthFactor, _Mapping]] = ..., spotify_oauth_factor: _Optional[_Union[_factors_pb2.SpotifyOAuthFactor, _Mapping]] = ..., steam_oauth_factor: _Optional[_Union[_factors_pb2.SteamOAuthFactor, _Mapping]] = ..., tik_tok_oauth_factor: _Optional[_Union[_factors_pb2.TikTokOAuthFactor, _Mapping]] = ..., twitch_oauth_factor: _Optional[_Union[_factors_pb2.TwitchOAuthFactor, _Mapping]] = ..., twitter_oauth_factor: _Optional[_Union[_factors_pb2.TwitterOAuthFactor, _Mapping]] = ..., embeddable_magic_link_factor: _Optional[_Union[_factors_pb2.EmbeddableMagicLinkFactor, _Mapping]] = ..., biometric_factor: _Optional[_Union[_factors_pb2.BiometricFactor, _Mapping]] = ..., saml_sso_factor: _Optional[_Union[_factors_pb2.SAMLSSOFactor, _Mapping]] = ..., oidc_sso_factor: _Optional[_Union[_factors_pb2.OIDCSSOFactor, _Mapping]] = ..., salesforce_oauth_factor: _Optional[_Union[_factors_pb2.SalesforceOAuthFactor, _Mapping]] = ..., yahoo_oauth_factor: _Optional[_Union[_factors_pb2.YahooOAuthFactor, _Mapping]] = ..., hubspot_oauth_factor: _Optional[_Union[_factors_pb2.HubspotOAuthFactor, _Mapping]] = ..., slack_oauth_exchange_factor: _Optional[_Union[_factors_pb2.SlackOAuthExchangeFactor, _Mapping]] = ..., hubspot_oauth_exchange_factor: _Optional[_Union[_factors_pb2.HubspotOAuthExchangeFactor, _Mapping]] = ..., github_oauth_exchange_factor: _Optional[_Union[_factors_pb2.GithubOAuthExchangeFactor, _Mapping]] = ..., google_oauth_exchange_factor: _Optional[_Union[_factors_pb2.GoogleOAuthExchangeFactor, _Mapping]] = ..., impersonated_factor: _Optional[_Union[_factors_pb2.ImpersonatedFactor, _Mapping]] = ..., oauth_access_token_exchange_factor: _Optional[_Union[_factors_pb2.OAuthAccessTokenExchangeFactor, _Mapping]] = ..., trusted_auth_token_factor: _Optional[_Union[_factors_pb2.TrustedAuthTokenFactor, _Mapping]] = ..., sequence_order: _Optional[str] = ...) -> None: ...

@@ -1,0 +1,41 @@
+package attack
+
+import (
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+)
+
+// memory is what a process has, in bytes: now, and the most it ever had.
+type memory struct{ now, most int }
+
+func (x *target) memory(t testing.TB) memory {
+	t.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(x.PID()) + "/status")
+	if err != nil {
+		t.Skip("the memory of a process is known by /proc alone: ", err)
+	}
+	read := func(name string) int {
+		m := regexp.MustCompile(`(?m)^` + name + `:\s+(\d+) kB$`).FindSubmatch(text)
+		if m == nil {
+			t.Fatalf("no %s in\n%s", name, text)
+		}
+		n, err := strconv.Atoi(string(m[1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n << 10
+	}
+	return memory{now: read("VmRSS"), most: read("VmHWM")}
+}
+
+// grew fails the test when the most memory that the server ever had is more than by over what it had before.
+func (x *target) grew(t testing.TB, before memory, by int) {
+	t.Helper()
+	after := x.memory(t)
+	t.Logf("memory: %d MiB before, %d MiB now, %d MiB at most", before.now>>20, after.now>>20, after.most>>20)
+	if grown := after.most - before.now; grown > by*watchfulness {
+		t.Errorf("the server's memory grew by %d MiB, want at most %d", grown>>20, by*watchfulness>>20)
+	}
+}

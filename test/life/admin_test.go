@@ -1,0 +1,103 @@
+package life
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/metadata"
+
+	"recoverycodes.internal/test/daemon"
+)
+
+// TestAdminDoorAsksForAToken starts with tokens and exchanges them while the server runs.
+func TestAdminDoorAsksForAToken(t *testing.T) {
+	const first, second, third = "admin-token-0123456789-0123456789-1", "admin-token-0123456789-0123456789-2", "admin-token-0123456789-0123456789-3"
+	path := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(path, []byte(first+"\n"+second+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := daemon.Start(t, nil, "--sandbox", "--admin-token-file="+path, "--reload-interval=10ms")
+	ask := func(method, where, content string, header ...string) int {
+		status, text := fetch(t, method, d.Admin+where, content, header...)
+		if status == http.StatusUnauthorized && strings.Contains(text, "recoverycodes_") {
+			t.Errorf("%s tells something to who has no token", where)
+		}
+		return status
+	}
+	for _, where := range []string{"/livez", "/readyz"} {
+		if status := ask(http.MethodGet, where, ""); status != http.StatusOK {
+			t.Errorf("%s: %d without a token", where, status)
+		}
+	}
+	for _, request := range [][3]string{{http.MethodGet, "/metrics"}, {http.MethodGet, "/log-level"}, {http.MethodPut, "/log-level", `{"level":"debug"}`}} {
+		for name, header := range map[string][]string{
+			"none": nil, "wrong": {"Authorization", "Bearer " + first + "x"}, "empty": {"Authorization", "Bearer "},
+			"another scheme": {"Authorization", "Basic " + first}, "no scheme": {"Authorization", first},
+			"in two headers": {"Authorization", "Bearer x", "Authorization", "Bearer " + first},
+		} {
+			if status := ask(request[0], request[1], request[2], header...); status != http.StatusUnauthorized {
+				t.Errorf("%s %s, %s: %d", request[0], request[1], name, status)
+			}
+		}
+		for _, token := range []string{first, second} {
+			if status := ask(request[0], request[1], request[2], "Authorization", "Bearer "+token); status != http.StatusOK {
+				t.Errorf("%s %s: %d with a token", request[0], request[1], status)
+			}
+		}
+	}
+	next := path + ".next"
+	if err := os.WriteFile(next, []byte(third), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the new token", func() bool {
+		return ask(http.MethodGet, "/metrics", "", "Authorization", "Bearer "+third) == http.StatusOK
+	})
+	if status := ask(http.MethodGet, "/metrics", "", "Authorization", "Bearer "+first); status != http.StatusUnauthorized {
+		t.Errorf("%d with a token that was withdrawn", status)
+	}
+	if strings.Contains(d.Log(), "admin-token-") {
+		t.Error("a token is in the log")
+	}
+}
+
+// TestLogLevelChangesWhileItRuns looks for a line that is written at debug alone: a health check's.
+func TestLogLevelChangesWhileItRuns(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox")
+	conn := d.Dial(t)
+	check := func(id string) {
+		t.Helper()
+		if err := conn.Invoke(metadata.AppendToOutgoingContext(t.Context(), "x-request-id", id), "/grpc.health.v1.Health/Check", nothing(), nothing()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("before")
+	if status, text := fetch(t, http.MethodPut, d.Admin+"/log-level", `{"level":"loud"}`); status != http.StatusBadRequest {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := fetch(t, http.MethodPut, d.Admin+"/log-level", "level=debug", "Content-Type", "application/x-www-form-urlencoded"); status != http.StatusOK {
+		t.Errorf("%d %s", status, text)
+	}
+	if _, text := fetch(t, http.MethodGet, d.Admin+"/log-level", ""); !strings.Contains(text, `"debug"`) {
+		t.Errorf("the level is %s", text)
+	}
+	check("between")
+	await(t, "a line at debug", func() bool { return strings.Contains(d.Log(), `"request_id":"between"`) })
+	if status, _ := fetch(t, http.MethodPut, d.Admin+"/log-level", `{"level":"info"}`); status != http.StatusOK {
+		t.Errorf("%d", status)
+	}
+	check("after")
+	if status, _ := fetch(t, http.MethodGet, d.HTTP+pathGet, "", "X-Request-Id", "an access line"); status == 0 {
+		t.Error("no answer")
+	}
+	await(t, "what came later", func() bool { return strings.Contains(d.Log(), `"door":"rest"`) })
+	if log := d.Log(); strings.Contains(log, `"request_id":"before"`) || strings.Contains(log, `"request_id":"after"`) ||
+		strings.Count(log, "the log level was changed") != 2 {
+		t.Errorf("%s", log)
+	}
+}
