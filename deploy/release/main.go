@@ -61,7 +61,7 @@ func run(ctx context.Context, args, environment []string, stdout io.Writer) erro
 			}
 			materials := binary + ".cdx.json"
 			if err := describe(path, filepath.Join(*out, materials), command, platform); err != nil {
-				return err
+				return fmt.Errorf("%s: %w", binary, err)
 			}
 			files = append(files, binary, materials)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"debug/buildinfo"
 	"encoding/json"
+	"errors"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -48,6 +49,9 @@ func describe(binary, path, command, platform string) error {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
 		return err
+	}
+	if info.Main.Version == "" || info.Main.Version == "(devel)" {
+		return errors.New("does not know its version: build in a clone, which a linked work tree is not")
 	}
 	product := component{
 		Type: "application", Ref: command, Name: command, Version: info.Main.Version,

@@ -67,7 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{- /* The settings by flag: those that follow from what is mounted, and over them .Values.settings. */}}
+{{- /* The settings by flag: those that follow from what is mounted, and over them .Values.settings, where null is as absent. */}}
 {{- define "recoverycodes.settings" -}}
 {{- $all := dict }}
 {{- $dir := "/etc/recoverycodes" }}
@@ -86,7 +86,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- range $flag, $value := .Values.settings }}
 {{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
-{{- $_ := set $all $flag (toString $value) }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $all $flag (toString $value) }}{{ end }}
 {{- end }}
 {{- toYaml $all }}
 {{- end }}
