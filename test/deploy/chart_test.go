@@ -72,7 +72,7 @@ func TestRefusals(t *testing.T) {
 		"a Redis that can read":                {"none", []string{"secrets.redisURL.name=r"}, "secrets.store: is required"},
 		"a password among the arguments":       {"none", []string{"settings.once-redis-url=redis://u:p@r:6379/0", "secrets.store.name=s"}, "holds a password"},
 		"no image":                             {"none", []string{"image.repository="}, "image.repository: is required"},
-		"no project":                           {"none", []string{"settings.stytch-project-id=null"}, "settings.stytch-project-id: is required"},
+		"no project":                           {"none", []string{"settings.stytch-project-id="}, "settings.stytch-project-id: is required"},
 		"no secret of the project":             {"none", []string{"secrets.stytch.name="}, "secrets.stytch: is required"},
 		"no policy":                            {"none", []string{"policy.content=null"}, "policy: is required"},
 		"no policy, on purpose":                {"none", []string{"policy.content=null", "settings.insecure-allow-any-caller=true"}, ""},

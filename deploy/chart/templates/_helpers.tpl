@@ -67,7 +67,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{- /* The settings by flag: those that follow from what is mounted, and over them .Values.settings, where null is as absent. */}}
+{{- /* The settings by flag: those that follow from what is mounted, and over them .Values.settings. */}}
 {{- define "recoverycodes.settings" -}}
 {{- $all := dict }}
 {{- $dir := "/etc/recoverycodes" }}
@@ -86,7 +86,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- range $flag, $value := .Values.settings }}
 {{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end }}
-{{- if not (kindIs "invalid" $value) }}{{ $_ := set $all $flag (toString $value) }}{{ end }}
+{{- $_ := set $all $flag (toString $value) }}
 {{- end }}
 {{- toYaml $all }}
 {{- end }}
@@ -137,7 +137,7 @@ grpc is a stream of bytes; Istio knows no kubernetes.io/h2c in old versions. */}
   port: {{ get $.Values.service.ports $door }}
   targetPort: {{ $door }}
   protocol: TCP
-  {{- with include "recoverycodes.appProtocol" (list $.Values.mesh $door (hasKey $settings "tls-certificate-file")) }}
+  {{- with include "recoverycodes.appProtocol" (list $.Values.mesh $door (not (empty (get $settings "tls-certificate-file")))) }}
   appProtocol: {{ . }}
   {{- end }}
 {{- end }}
@@ -157,17 +157,17 @@ grpc is a stream of bytes; Istio knows no kubernetes.io/h2c in old versions. */}
 {{- if regexMatch "://[^/]*:[^/]*@" $url }}
 {{- fail "settings.once-redis-url: holds a password, which everybody who sees the pod's arguments would read: use secrets.redisURL" }}
 {{- end }}
-{{- if and $redis (not (hasKey $settings "store-secret-file")) }}
+{{- if and $redis (not (get $settings "store-secret-file")) }}
 {{- fail "secrets.store: is required with a Redis, which must not be able to read what it keeps" }}
 {{- end }}
 {{- if ne (get $settings "sandbox") "true" }}
-{{- if not (hasKey $settings "stytch-project-id") }}{{ fail "settings.stytch-project-id: is required" }}{{ end }}
-{{- if not (hasKey $settings "stytch-secret-file") }}{{ fail "secrets.stytch: is required" }}{{ end }}
+{{- if not (get $settings "stytch-project-id") }}{{ fail "settings.stytch-project-id: is required" }}{{ end }}
+{{- if not (get $settings "stytch-secret-file") }}{{ fail "secrets.stytch: is required" }}{{ end }}
 {{- end }}
-{{- if and (not (hasKey $settings "policy")) (ne (get $settings "insecure-allow-any-caller") "true") }}
+{{- if and (not (get $settings "policy")) (ne (get $settings "insecure-allow-any-caller") "true") }}
 {{- fail "policy: is required: policy.configMap or policy.content" }}
 {{- end }}
-{{- if not (hasKey $settings "admin-token-file") }}
+{{- if not (get $settings "admin-token-file") }}
 {{- fail "secrets.adminToken: is required, since other machines reach the admin door of a pod" }}
 {{- end }}
 {{- if not (include "recoverycodes.port" (get $settings "admin-listen")) }}
