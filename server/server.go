@@ -119,6 +119,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		grpc.ChainUnaryInterceptor(chain.Unary()...),
 		grpc.ChainStreamInterceptor(chain.Stream()...),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
 	options = append(options, s.grpcLimits(limit)...)
 	if s.tls != nil {
