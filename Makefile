@@ -1,5 +1,6 @@
 # The two commands of a newcomer are `make run` and `make test`; they need Go and nothing else.
-# The tools of a contributor (buf, the generators, the linter) are pinned in .ci/tools/go.mod and built by `make tools`.
+# The tools of a contributor are pinned in .ci/tools/go.mod (buf, the generators, the linter) and .ci/packaging/go.mod
+# (helm, the maker of the image) and built by `make tools`.
 
 TOOLS := .ci/tools/bin
 GO    ?= go
@@ -7,7 +8,7 @@ RACE  ?=
 TIME  ?= 1m
 BENCH ?=
 
-.PHONY: run build test interop soak bench fuzz lint fmt generate generate-polyglot check-generate accept-contract tools clean
+.PHONY: run build test interop soak bench fuzz lint fmt generate generate-polyglot check-generate accept-contract tools packaging-tools chart image release clean
 
 ## run: start the server on loopback with an emulated Stytch behind it
 run: build
@@ -45,6 +46,7 @@ fuzz:
 lint: $(TOOLS)/.built
 	$(GO) mod tidy -diff
 	$(TOOLS)/golangci-lint run ./...
+	cd .ci/packaging && $(GO) mod tidy -diff && ../tools/bin/golangci-lint run ./...
 	$(TOOLS)/buf lint
 	$(TOOLS)/buf format --diff --exit-code
 	$(TOOLS)/buf breaking --against .ci/contract/baseline.binpb
@@ -70,12 +72,34 @@ check-generate: $(TOOLS)/.built
 accept-contract: $(TOOLS)/.built
 	$(TOOLS)/buf build --exclude-source-info -o .ci/contract/baseline.binpb
 
+## release: both commands for all platforms, their bills of materials and sums, into dist/; from a clone of a commit
+release:
+	rm -rf dist/release
+	$(GO) run ./deploy/release -out dist/release
+
+## image: the server as an OCI image for linux/amd64 and linux/arm64, into dist/image, without a container engine
+image: $(TOOLS)/.packaging
+	rm -rf dist/binaries
+	$(GO) run ./deploy/release -out dist/binaries -commands recoverycodesd -platforms linux/amd64,linux/arm64
+	$(TOOLS)/image -out dist/image dist/binaries/recoverycodesd-linux-amd64 dist/binaries/recoverycodesd-linux-arm64
+
+## chart: the Helm chart as a package, into dist/
+chart: $(TOOLS)/.packaging
+	$(TOOLS)/helm package deploy/chart --destination dist
+
 ## tools: build the pinned tools (some minutes, once)
-tools: $(TOOLS)/.built
+tools: $(TOOLS)/.built packaging-tools
+
+## packaging-tools: build those that pack and render: helm, and what makes the image
+packaging-tools: $(TOOLS)/.packaging
 
 $(TOOLS)/.built: .ci/tools/go.mod .ci/tools/go.sum
 	cd .ci/tools && $(GO) build -o bin/ tool
 	touch $@
 
+$(TOOLS)/.packaging: .ci/packaging/go.mod .ci/packaging/go.sum .ci/packaging/image/main.go
+	cd .ci/packaging && $(GO) build -o ../tools/bin/ tool
+	touch $@
+
 clean:
-	rm -rf bin $(TOOLS)
+	rm -rf bin dist $(TOOLS)
