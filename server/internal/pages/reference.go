@@ -53,7 +53,6 @@ type schema struct {
 	Items       *schema           `json:"items"`
 	Values      *schema           `json:"additionalProperties"`
 	Enum        []json.RawMessage `json:"enum"`
-	Pattern     string            `json:"pattern"`
 	MinLength   *int              `json:"minLength"`
 	MaxLength   *int              `json:"maxLength"`
 	Minimum     *json.Number      `json:"minimum"`
@@ -110,6 +109,7 @@ type responseView struct {
 	Status, Class string
 	Description   []string
 	Type          *typeLink
+	Same          bool // as the answer before it
 }
 
 // typeView is an object type of the document.
@@ -128,7 +128,6 @@ type field struct {
 	Link             *typeLink
 	Required, Secret bool
 	Limits           []string
-	Pattern          string
 	Description      []string
 	Example          string
 }
@@ -193,6 +192,9 @@ func (k *walk) operation(method, path string, e *endpoint) operation {
 		if answer.Schema != nil {
 			_, view.Type = k.typeOf(answer.Schema)
 		}
+		if n := len(op.Responses); n > 0 && view.Type != nil && op.Responses[n-1].Type != nil {
+			view.Same = *view.Type == *op.Responses[n-1].Type
+		}
 		op.Responses = append(op.Responses, view)
 	}
 	return op
@@ -212,7 +214,7 @@ func (k *walk) view(name string) typeView {
 }
 
 func (k *walk) field(name string, s *schema, required bool) field {
-	f := field{Name: name, Required: required, Pattern: s.Pattern, Description: paragraphs(s.Description), Example: k.examples[name]}
+	f := field{Name: name, Required: required, Description: paragraphs(s.Description), Example: k.examples[name]}
 	f.Type, f.Link = k.typeOf(s)
 	for at := s; at != nil; at = at.Items {
 		f.Secret = f.Secret || at.Format == "password"

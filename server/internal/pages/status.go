@@ -165,7 +165,9 @@ func span(d time.Duration) string {
 }
 
 func rowOf(m metrics, method string, small chart) methodRow {
-	outcome := func(name string) float64 { return m.sum("recoverycodes_outcomes_total", "method", method, "outcome", name) }
+	outcome := func(name string) float64 {
+		return m.sum("recoverycodes_outcomes_total", "method", method, "outcome", name)
+	}
 	took := m.times("recoverycodes_call_duration_seconds", "method", method)
 	return methodRow{
 		Name: method, Calls: m.sum("recoverycodes_calls_total", "method", method),
@@ -197,10 +199,10 @@ func upstreamRows(m metrics) []upstreamRow {
 
 // troubles are the counters of what should not happen, or not often.
 var troubles = []struct{ metric, what string }{
-	{"recoverycodes_answer_drift_total", "Places where Stytch's answers departed from the contract"},
+	{"recoverycodes_answer_drift_total", "Places where Stytch’s answers departed from the contract"},
 	{"recoverycodes_keyed_calls_refused_total", "Calls with an idempotency key refused by the store of keys"},
 	{"recoverycodes_limit_refusals_total", "Calls refused by a limit before anything was sent"},
-	{"recoverycodes_upstream_credentials_refused_total", "Calls for which Stytch refused this server's credentials"},
+	{"recoverycodes_upstream_credentials_refused_total", "Calls for which Stytch refused this server’s credentials"},
 	{"recoverycodes_attempts_store_failures_total", "Recovers that the shared count of wrong codes does not know of"},
 	{"recoverycodes_audit_dropped_total", "Audit lines lost"},
 	{"recoverycodes_reload_failures_total", "Files that changed and are wrong"},
@@ -220,7 +222,11 @@ func troubleRows(m metrics) []troubleRow {
 			}
 			var labels []string
 			for _, pair := range series.GetLabel() {
-				labels = append(labels, pair.GetValue())
+				if pair.GetName() == "method" {
+					labels = append([]string{pair.GetValue()}, labels...)
+				} else {
+					labels = append(labels, pair.GetValue())
+				}
 			}
 			out, some = append(out, troubleRow{trouble.what, strings.Join(labels, ", "), times}), true
 		}

@@ -46,7 +46,7 @@ function element(name, text) {
 
 // verdict says in a few words what the answer means; the page has the rest.
 function verdict(answer) {
-  const said = [`${answer.status}, after ${answer.milliseconds} ms`];
+  const said = [`${answer.status}, after ${answer.milliseconds.toFixed(1)} ms`];
   if (answer.header['X-Request-Id']) said.push(`request id ${answer.header['X-Request-Id']}`);
   if (answer.header['Idempotency-Replayed']) said.push('given before, to the same key');
   return said.join('; ');
@@ -98,5 +98,5 @@ document.addEventListener('toggle', (event) => {
   if (!fields) return;
   const copy = fields.cloneNode(true);
   for (const inner of copy.querySelectorAll('details')) inner.open = false;
-  nested.append(copy);
+  nested.querySelector('a').replaceWith(copy); // which leads to the same fields
 }, true);
