@@ -28,8 +28,9 @@ interop:
 	.ci/install interop
 	RECOVERYCODES_CI=1 $(GO) test -count=1 $(RACE) ./test/interop
 
-## soak: the model test for TIME
+## soak: for TIME each, a server under load and faults whose use of resources must stay flat, and the model test
 soak:
+	$(GO) test ./test/soak -timeout 0 -v -soak.time=$(TIME)
 	$(GO) test ./test/model -run '^TestModel' -timeout 0 -model.time=$(TIME)
 
 ## bench: what the server costs beside other servers, some minutes on a quiet machine; docs/performance.md has the flags

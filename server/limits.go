@@ -60,6 +60,10 @@ func (s *server) grpcLimits(limit time.Duration) []grpc.ServerOption {
 	}
 }
 
+// streamWorkers are goroutines that serve one gRPC call after another, so that the stack that a call needs has grown already:
+// in a new goroutine it grows twice, which is copying. Calls beyond so many at once have a goroutine of their own.
+const streamWorkers = 128
+
 // arriveWithin bounds a call from its first byte: the chain's own deadline begins when the request has arrived, and a
 // caller who never sends it would hold a stream for ever. Streams that are meant to last do so, as long as their
 // connection.

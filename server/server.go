@@ -119,6 +119,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		grpc.ChainUnaryInterceptor(chain.Unary()...),
 		grpc.ChainStreamInterceptor(chain.Stream()...),
 		grpc.ForceServerCodecV2(interceptor.Codec()),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
 	options = append(options, s.grpcLimits(limit)...)
 	if s.tls != nil {
@@ -135,6 +136,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	if err != nil {
 		return nil, err
 	}
+	rest = gateway.SessionKeys(rest, s.observer, upstream.ProjectID, s.sessionKeys)
 	s.http = httpServer(s.age.handler(rest), limit)
 	s.http.ConnContext = s.age.connection
 	if s.tls != nil {

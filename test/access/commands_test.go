@@ -42,10 +42,11 @@ func TestCheckPolicy(t *testing.T) {
 		code   int
 		says   []string
 	}{
-		"in order":        {one(""), 0, []string{"in order"}},
-		"wrong, all told": {strings.NewReplacer("methods", "metods", "secret_sha256: ", "secret_sha256: MARKED").Replace(one("")), 1, []string{"line 3: callers[0].match.secret_sha256", "line 4", "metods"}},
-		"no YAML":         {"callers: [", 1, []string{"line 2"}},
-		"empty":           {"", 1, []string{"line 1: the policy is empty"}},
+		"in order": {one(""), 0, []string{"in order"}},
+		"wrong, all told": {strings.NewReplacer("methods", "metods", "secret_sha256: ", "secret_sha256: MARKED").Replace(one("")), 1,
+			[]string{"line 3: callers[0].match.secret_sha256", "line 4: callers[0]: unknown field metods"}},
+		"no YAML": {"callers: [", 1, []string{"line 2"}},
+		"empty":   {"", 1, []string{"line 1: the policy is empty"}},
 		"keys are missing": {issuer("jwks_file: " + filepath.Join(t.TempDir(), "keys.json")), 1,
 			[]string{"jwt: issuer", "keys.json"}},
 		"keys by an address that is not asked": {issuer("jwks_url: https://issuer.invalid/keys"), 0, []string{"in order"}},
@@ -113,10 +114,12 @@ func TestWhoMayCallIsDecided(t *testing.T) {
 		shouts    bool
 		metric    string
 	}{
-		"the sandbox on loopback":    {nil, []string{"--sandbox"}, false, "recoverycodes_any_caller 1\n"},
-		"whoever comes":              {real, []string{"--insecure-allow-any-caller"}, true, "recoverycodes_any_caller 1\n"},
-		"whoever comes from outside": {nil, []string{"--sandbox", "--insecure-allow-any-caller", "--http-listen=:0"}, true, "recoverycodes_any_caller 1\n"},
-		"a policy":                   {real, []string{"--policy=" + file(t, "policy.yaml", one("")), "--http-listen=:0"}, false, "recoverycodes_any_caller 0\n"},
+		"the sandbox on loopback": {nil, []string{"--sandbox"}, false, "recoverycodes_any_caller 1\n"},
+		"whoever comes":           {real, []string{"--insecure-allow-any-caller"}, true, "recoverycodes_any_caller 1\n"},
+		"whoever comes from outside": {nil, []string{"--sandbox", "--insecure-allow-any-caller", "--http-listen=:0"}, true,
+			"recoverycodes_any_caller 1\n"},
+		"a policy": {real, []string{"--policy=" + file(t, "policy.yaml", one("")), "--http-listen=:0"}, false,
+			"recoverycodes_any_caller 0\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := daemon.Start(t, c.env, c.args...)

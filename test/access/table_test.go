@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4/jwt"
+	"google.golang.org/grpc/codes"
 
 	"recoverycodes.internal/test/daemon"
 )
@@ -274,4 +275,23 @@ func (l *ledger) compare(t *testing.T, sandbox *daemon.Sandbox) {
 	if passed < 200 || len(l.reasons)-passed < 1000 {
 		t.Errorf("%d calls, of which %d passed: the table has become too small", len(l.reasons), passed)
 	}
+}
+
+// TestKeysThatCannotBeHad: a token that nobody can judge is neither good nor wrong; the call was not sent and may be made
+// again. Other proofs do not need the keys.
+func TestKeysThatCannotBeHad(t *testing.T) {
+	nobody := httptest.NewServer(http.NotFoundHandler())
+	nobody.Close()
+	d := daemon.Start(t, nil, "--sandbox", "--policy="+file(t, "policy.yaml",
+		fmt.Sprintf("jwt_issuers: [{ issuer: %q, audience: %s, jwks_url: %q }]\n%s", urlIssuer, audience, nobody.URL, one(""))))
+	p := connect(t, d)
+	get := request("Get", slug, member, "")
+	for _, call := range doors {
+		got := call(p, t, get, newIssuer(t, urlIssuer).token(t, "one", nil))
+		if got.as(t, "NOT_SENT", codes.Unavailable, http.StatusServiceUnavailable); got.retry <= 0 {
+			t.Error("no hint when to try again")
+		}
+		call(p, t, get, bearer("one")).is(t, "")
+	}
+	notReloaded(t, d, "jwks", 1)
 }

@@ -90,7 +90,8 @@ func head(t *testing.T, d *daemon.Daemon, line, header string) net.Conn {
 // TestAConnectionOutlivesARefusal: a refusal of a call whose body has arrived costs its caller no new connection.
 func TestAConnectionOutlivesARefusal(t *testing.T) {
 	d := daemon.Start(t, nil, "--sandbox", "--policy="+file(t, "policy.yaml", one("")))
-	conn := head(t, d, "POST "+restPath+"rotate", "Content-Length: 2\r\n\r\n{}GET "+restPath+slug+"/"+member+" HTTP/1.1\r\nHost: x\r\nAuthorization: "+bearer("one")[1]+"\r\n")
+	conn := head(t, d, "POST "+restPath+"rotate", "Content-Length: 2\r\n\r\n{}"+
+		"GET "+restPath+slug+"/"+member+" HTTP/1.1\r\nHost: x\r\nAuthorization: "+bearer("one")[1]+"\r\n")
 	reader := bufio.NewReader(conn)
 	for _, want := range []int{http.StatusUnauthorized, http.StatusOK} {
 		resp, err := http.ReadResponse(reader, nil)

@@ -3,11 +3,10 @@ package attack
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
-	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -100,27 +99,8 @@ func (x *target) request(address string, more ...string) []string {
 
 const service = "stytch.b2b.recoverycodes.v1.RecoveryCodesService"
 
-// cut waits until the server has ended the connection and returns what it said last, a GOAWAY or nothing. What is read
-// until then is passed over; pings of the server are not answered, as an attacker would not.
-func (f *frames) cut(t testing.TB, within time.Duration) string {
-	t.Helper()
-	_ = f.SetReadDeadline(time.Now().Add(within))
-	said := ""
-	for {
-		frame, err := f.ReadFrame()
-		if away, ok := frame.(*http2.GoAwayFrame); ok {
-			said = away.ErrCode.String() + " " + string(away.DebugData())
-		}
-		if err != nil && !isStreamError(err) {
-			if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
-				t.Errorf("the connection is not cut within %v", within)
-			}
-			return strings.TrimSpace(said)
-		}
-	}
-}
-
+// isStreamError reports whether an error is about one stream, so that more can be read.
 func isStreamError(err error) bool {
-	_, ok := err.(http2.StreamError)
-	return ok
+	var stream http2.StreamError
+	return errors.As(err, &stream)
 }

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"bufio"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"net/http"
@@ -110,35 +111,38 @@ func TestTooManyHeadersOverHTTP1(t *testing.T) {
 }
 
 // TestUnidentifiedRequests claims what a connection can before it is known who calls: as many calls at once as there may
-// be, each with the largest request that is taken, all but its last byte.
+// be, each with the largest request that is taken, all but its last byte; and then more of both.
 func TestUnidentifiedRequests(t *testing.T) {
 	t.Parallel()
 	const streams, request = 250, 256 << 10
+	// Buffers of a garbage collector that has not looked yet, and of frames that are larger than what is in them.
+	const generous = 2
 	x := start(t, options{tls: true})
-	t.Run("gRPC", func(t *testing.T) {
-		before := x.memory(t)
+	for _, size := range []struct{ streams, request int }{{streams, request}, {2 * streams, 2 << 20}} {
 		for _, path := range []string{"/" + service + "/Recover", "/grpc.health.v1.Health/Check"} {
-			f := x.connect(t, x.GRPC)
-			go f.discard()
-			for i := range uint32(streams) {
-				fields := x.request(x.GRPC)
-				fields[slices.Index(fields, ":path")+1] = path
-				if err := f.begin(1+2*i, f.encode(fields...), false); err != nil {
-					t.Fatal(err)
+			t.Run(fmt.Sprintf("%d of %d KB at %s", size.streams, size.request>>10, path), func(t *testing.T) {
+				before := x.memory(t)
+				f := x.connect(t, x.GRPC)
+				go f.discard()
+				for i := range uint32(size.streams) {
+					fields := x.request(x.GRPC)
+					fields[slices.Index(fields, ":path")+1] = path
+					if err := f.begin(1+2*i, f.encode(fields...), false); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			message := make([]byte, request)
-			message[2] = byte((request - 5) >> 16) // the length; what is left of it is 0
-			message[3], message[4] = byte((request-5)>>8&0xff), byte((request-5)&0xff)
-			f.flood(message[:request-1], streams)
+				message := make([]byte, size.request-1)
+				binary.BigEndian.PutUint32(message[1:], uint32(size.request-5))
+				f.flood(message, size.streams)
+				x.serves(t)
+				_ = f.Close()
+				x.grew(t, before, generous*streams*request)
+				if n := x.metric(t, `recoverycodes_calls_total{caller="",code="Unauthenticated",door="grpc",method="Recover"}`); n > 0 {
+					t.Errorf("%v calls had arrived: the test does not hold them back", n)
+				}
+			})
 		}
-		x.serves(t)
-		// Buffers of a garbage collector that has not looked yet, and of frames that are larger than what is in them.
-		x.grew(t, before, 2*streams*request*2)
-		if n := x.metric(t, `recoverycodes_calls_total{caller="",code="Unauthenticated",door="grpc",method="Recover"}`); n > 0 {
-			t.Errorf("%v calls had arrived: the test does not hold them back", n)
-		}
-	})
+	}
 	t.Run("REST", func(t *testing.T) {
 		before := x.memory(t)
 		f := x.connect(t, x.HTTP)

@@ -6,15 +6,27 @@
 package attack
 
 import (
+	"flag"
 	"os"
 	"testing"
 
 	"recoverycodes.internal/test/daemon"
 )
 
+// scratch is a directory for what is built, from TestMain on.
+var scratch string
+
 func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "attack")
+	if err != nil {
+		panic(err)
+	}
+	scratch = dir
+	// Most of these tests wait, for a server that is another process or for its limits to pass.
+	_ = flag.Set("test.parallel", "6") // unless the command line says something else, which is read after this
 	code := m.Run()
 	daemon.Remove()
+	_ = os.RemoveAll(scratch)
 	os.Exit(code)
 }
 

@@ -35,8 +35,10 @@ type target struct {
 	*daemon.Daemon
 	dir    string
 	secret string // of web
-	trust  *authority
-	client *http.Client
+	// adminToken is what the admin door wants, empty for nothing.
+	adminToken string
+	trust      *authority
+	client     *http.Client
 }
 
 // policy is the start of a policy whose first caller is web; more callers may follow.
@@ -210,7 +212,14 @@ func (x *target) serves(t testing.TB) {
 // metric returns the value of a series, 0 when there is none.
 func (x *target) metric(t testing.TB, series string) float64 {
 	t.Helper()
-	resp, err := http.Get("http://" + x.Admin + "/metrics")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+x.Admin+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.adminToken != "" {
+		req.Header.Set("Authorization", "Bearer "+x.adminToken)
+	}
+	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

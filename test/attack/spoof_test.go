@@ -238,6 +238,31 @@ func TestSpoofedRoutes(t *testing.T) {
 	}
 }
 
+// TestNothingIsPublic asks, without a credential, for what answers by itself in many servers.
+func TestNothingIsPublic(t *testing.T) {
+	t.Parallel()
+	x := start(t, options{})
+	for _, line := range []string{
+		"OPTIONS * HTTP/1.1", "OPTIONS / HTTP/1.1", "HEAD / HTTP/1.1", "GET / HTTP/1.1", "CONNECT x:80 HTTP/1.1", "TRACE / HTTP/1.1",
+		"GET /metrics HTTP/1.1", "GET /livez HTTP/1.1", "GET /debug/pprof/ HTTP/1.1", "GET http://127.0.0.1/ HTTP/1.0",
+	} {
+		conn := x.raw(t, x.HTTP)
+		if _, err := io.WriteString(conn, line+"\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+		verb, _, _ := strings.Cut(line, " ")
+		resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: verb})
+		if err != nil {
+			t.Errorf("%s: %v", line, err)
+			continue
+		}
+		if _ = resp.Body.Close(); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%s: %s", line, resp.Status)
+		}
+	}
+}
+
 // TestCredentialsInTrailers sends what would have been good in the header after the body.
 func TestCredentialsInTrailers(t *testing.T) {
 	t.Parallel()

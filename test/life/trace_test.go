@@ -131,6 +131,10 @@ func TestSpans(t *testing.T) {
 			if strings.Count(d.Log(), `"trace_id":"`+traceID+`"`) != 7 {
 				await(t, "access lines with the trace", func() bool { return strings.Count(d.Log(), `"trace_id":"`+traceID+`"`) == 7 })
 			}
+			_, metrics := fetch(t, http.MethodGet, d.Admin+"/metrics", "", "Accept", "application/openmetrics-text")
+			if !strings.Contains(metrics, `# {trace_id="`+traceID+`"}`) {
+				t.Error("no series leads to the trace")
+			}
 			d.Signal(t, syscall.SIGTERM)
 			if code := d.Wait(t); code != 0 {
 				t.Errorf("exit code %d\n%s", code, d.Log())
@@ -167,7 +171,7 @@ func TestSpans(t *testing.T) {
 				t.Errorf("spans (-want +got):\n%s", diff)
 			}
 			for _, mark := range []string{secret, code, organization, member, "fake-session-token", "fake.session-jwt", "fake-code", "key-marked"} {
-				if strings.Contains(kept.all.String(), mark) || strings.Contains(d.Log(), mark) {
+				if strings.Contains(kept.all.String()+metrics+d.Log(), mark) {
 					t.Errorf("%q has left", mark)
 				}
 			}

@@ -162,13 +162,15 @@ var rows = []row{
 		status: 404, kind: "route_not_found"},
 }
 
-// TestNodeSDK makes every call of the table, and one pair that depend on each other.
+// TestNodeSDK makes every call of the table, and some that depend on each other. What tells the SDK that it does not call
+// Stytch is its two settings: the address and the secret.
 func TestNodeSDK(t *testing.T) {
 	dir := install(t)
 	sandbox := daemon.StartSandbox(t, false)
-	sdk := start(t, dir, sandbox.Env)
-	door := "http://" + daemon.Start(t, sandbox.Env, "--insecure-allow-any-caller").HTTP
-	cut := "http://" + daemon.Start(t, slices.Concat(sandbox.Env, []string{"STYTCH_BASE_URL=http://" + closedPort(t)}), "--insecure-allow-any-caller").HTTP
+	policy := writePolicy(t)
+	door := "http://" + daemon.Start(t, sandbox.Env, "--policy="+policy).HTTP
+	cut := "http://" + daemon.Start(t, append(slices.Clip(sandbox.Env), "STYTCH_BASE_URL=http://"+closedPort(t)), "--policy="+policy).HTTP
+	sdk := start(t, dir, append(slices.Clip(sandbox.Env), "STYTCH_SECRET="+secret))
 
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
@@ -203,6 +205,21 @@ func TestNodeSDK(t *testing.T) {
 		second := recoverBy(map[string]any{"recovery_code": code2, "session_token": first.SessionToken, "session_custom_claims": map[string]any{"gone": nil}})
 		if claims := second.MemberSession.CustomClaims; len(claims) != 1 || claims["kept"] != "yes" {
 			t.Errorf("custom_claims %v", claims)
+		}
+	})
+
+	t.Run("a session is checked with the keys", func(t *testing.T) {
+		upstream, fetched := counting(t, sandbox.URL)
+		door := "http://" + daemon.Start(t, append(slices.Clip(sandbox.Env), "STYTCH_BASE_URL="+upstream), "--policy="+policy).HTTP
+		recovered := sdk.make(t, call{Door: door, API: "recoveryCodes", Method: "recover", Params: of("member-test-fault-slow-1~keys", code(code1))}).succeeded(t)
+		for range 2 { // by a client of its own each
+			check := call{Door: door, API: "sessions", Method: "authenticateJwtLocal", Params: map[string]any{"session_jwt": recovered.SessionJWT}}
+			if got := sdk.make(t, check); got.Answer == nil || got.Answer.MemberID != recovered.MemberID {
+				t.Errorf("%+v %s", got.Answer, got.Thrown)
+			}
+		}
+		if n := fetched.Load(); n != 1 {
+			t.Errorf("the keys were fetched %d times", n)
 		}
 	})
 }

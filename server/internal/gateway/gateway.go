@@ -105,20 +105,33 @@ type visitKey struct{}
 
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
-	v.record.IdempotencyKeys = r.Header.Values(call.IdempotencyKey)
-	w.Header().Set(call.RequestIDKey, v.record.RequestID)
-	w.Header().Set("Cache-Control", "no-store") // every answer is a secret or about one
 	method := rpcOf(r)
-	ctx := d.observer.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, routes[method], r.TLS != nil)
+	observed(d.observer, w, r, routes[method], func(ctx context.Context, v *visit) {
+		d.serve(ctx, v, w, r, method)
+	})
+}
+
+// observed serves a request as one call that is logged, counted and, if it panics, contained. route is its path with the
+// names of ids where ids are.
+func observed(o *telemetry.Observer, w http.ResponseWriter, r *http.Request, route string, serve func(context.Context, *visit)) {
+	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
+	w.Header().Set(call.RequestIDKey, v.record.RequestID)
+	w.Header().Set("Cache-Control", "no-store") // nearly every answer is a secret or about one
+	ctx := o.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, route, r.TLS != nil)
 	defer func() {
 		if recover() != nil { // the value is not looked at: it can be made of a payload
-			d.observer.Panicked(v.record, debug.Stack())
+			o.Panicked(v.record, debug.Stack())
 			v.fail(w, interceptor.Panicked(v.record))
 		}
-		d.observer.Ended(v.record, v.failure)
-		d.observer.AnsweredHTTP(v.record, v.status)
+		o.Ended(v.record, v.failure)
+		o.AnsweredHTTP(v.record, v.status)
 	}()
+	serve(ctx, v)
+}
+
+// serve finds out who calls, and hands the call to the generated routes.
+func (d *door) serve(ctx context.Context, v *visit, w http.ResponseWriter, r *http.Request, method string) {
+	v.record.IdempotencyKeys = r.Header.Values(call.IdempotencyKey)
 	ctx, refusal := interceptor.Admit(ctx, d.guard, evidenceOf(r), v.record, method)
 	if refusal == nil {
 		refusal = unsupported(r)
@@ -240,8 +253,15 @@ func routingErrorHandler(ctx context.Context, _ *runtime.ServeMux, _ runtime.Mar
 		if r.URL.Path == pathRecover || r.URL.Path == pathRotate {
 			allow = http.MethodPost
 		}
-		w.Header().Set("Allow", allow)
-		e.Code, e.Reason, e.Message = codes.Unimplemented, apierror.MethodNotAllowed, "this path wants "+allow
+		e = wrongMethod(w, allow)
 	}
 	v.fail(w, e)
+}
+
+// wrongMethod refuses a method on a path that wants another.
+func wrongMethod(w http.ResponseWriter, allow string) *apierror.Error {
+	w.Header().Set("Allow", allow)
+	return &apierror.Error{
+		Code: codes.Unimplemented, HTTP: http.StatusMethodNotAllowed, Reason: apierror.MethodNotAllowed, Message: "this path wants " + allow,
+	}
 }

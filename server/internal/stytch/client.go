@@ -67,8 +67,8 @@ const (
 
 // Client calls Stytch. It is safe for concurrent use.
 type Client struct {
-	cfg    Config
-	prefix string // of every path, escaped
+	cfg  Config
+	base string // of every path, escaped
 	// header is Stytch's own headers and no other. It is shared by all requests, which a transport must not change.
 	header atomic.Pointer[http.Header]
 
@@ -90,7 +90,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{
 		cfg:     cfg,
-		prefix:  strings.TrimSuffix(cfg.BaseURL.EscapedPath(), "/") + pathPrefix,
+		base:    strings.TrimSuffix(cfg.BaseURL.EscapedPath(), "/"),
 		reads:   newTransport(cfg, readsIdle, readsPing),
 		effects: newTransport(cfg, effectsIdle, effectsPing),
 	}
@@ -218,14 +218,18 @@ func (c *Client) effect(ctx context.Context, operation string, params any, annou
 	return x
 }
 
-// request builds a request with nothing but Stytch's own headers.
+// request builds a request of one of the operations, with nothing but Stytch's own headers.
 func (c *Client) request(ctx context.Context, method, escapedPath string) *http.Request {
+	return c.requestTo(ctx, method, c.base+pathPrefix+escapedPath, *c.header.Load())
+}
+
+func (c *Client) requestTo(ctx context.Context, method, escapedPath string, header http.Header) *http.Request {
 	u := *c.cfg.BaseURL
-	u.RawPath = c.prefix + escapedPath
-	// Both halves come out of PathEscape or are constants, so they unescape.
+	u.RawPath = escapedPath
+	// Its parts come out of PathEscape or are constants, so they unescape.
 	u.Path, _ = url.PathUnescape(u.RawPath)
 	u.RawQuery, u.Fragment = "", ""
-	return (&http.Request{Method: method, URL: &u, Host: u.Host, Header: *c.header.Load()}).WithContext(ctx)
+	return (&http.Request{Method: method, URL: &u, Host: u.Host, Header: header}).WithContext(ctx)
 }
 
 // exchange makes one request, without redirects and cookies: those are http.Client's, and there is none.

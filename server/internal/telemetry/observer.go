@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,7 +37,6 @@ type Observer struct {
 	reloads   *prometheus.CounterVec
 
 	refusedKeys prometheus.Counter
-	storeLogged atomic.Int64 // when StoreRefused wrote last
 
 	refusals    *prometheus.CounterVec
 	credentials prometheus.Counter
@@ -57,77 +55,56 @@ var buckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1
 
 // NewObserver returns an observer with a metrics registry of its own. The audit log may be nil.
 func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
-	o := &Observer{
-		log:      log,
-		access:   log.Named(accessName),
-		audit:    audit,
-		registry: prometheus.NewRegistry(),
-		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "recoverycodes_calls_total",
-			Help: "Calls that have ended, by RPC, door (grpc, rest), gRPC status code and caller, as the policy names it.",
-		}, []string{"method", "door", "code", "caller"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "recoverycodes_call_duration_seconds", Buckets: buckets,
-			Help: "Time from a call's arrival to its answer.",
-		}, []string{"method", "door"}),
-		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "recoverycodes_outcomes_total",
-			Help: "What became of calls upstream: done, refused, not_sent, unknown, answer_lost, upstream_failure.",
-		}, []string{"method", "outcome"}),
-		upstream: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "recoverycodes_upstream_duration_seconds", Buckets: buckets,
-			Help: "Time of the exchange with the upstream, by RPC and HTTP status (0: none arrived).",
-		}, []string{"method", "status"}),
-		replays: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "recoverycodes_replays_total",
-			Help: "Answers that were given again to the same idempotency key; they are no outcomes of their own.",
-		}, []string{"method"}),
-		drift: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "recoverycodes_answer_drift_total",
-			Help: "Places where an upstream answer departed from the contract, by RPC and kind.",
-		}, []string{"method", "kind"}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "recoverycodes_panics_total",
-			Help: "Handlers that panicked: defects of this server.",
-		}),
-	}
-	o.dropped = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "recoverycodes_audit_dropped_total",
-		Help: "Audit lines that were lost because they could not be written and there was no place left to keep them.",
-	})
-	o.uncounted = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "recoverycodes_attempts_store_failures_total",
-		Help: "Recovers for which the shared count of wrong codes could not be asked or told: refused, alone (counted here only), unsettled.",
-	}, []string{"consequence"})
-	o.reloads = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "recoverycodes_reload_failures_total",
-		Help: "States of files that were not taken over because they are wrong: policy, tls, secret, jwks.",
-	}, []string{"what"})
-	o.refusedKeys = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "recoverycodes_keyed_calls_refused_total",
-		Help: "Calls with an idempotency key that were refused because the store of keys could not be asked or was full.",
-	})
-	o.refusals = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "recoverycodes_limit_refusals_total",
-		Help: "Calls that were refused before anything was sent, by RPC and the limit that refused them.",
-	}, []string{"method", "limit"})
-	o.credentials = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "recoverycodes_upstream_credentials_refused_total",
-		Help: "Calls for which the upstream refused this server's own credentials.",
-	})
-	o.unexported = prometheus.NewCounter(prometheus.CounterOpts{
-		Name: "recoverycodes_trace_export_failures_total",
-		Help: "Exports of spans that failed.",
-	})
-	o.unaccepted = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "recoverycodes_accept_failures_total",
-		Help: "Connections that could not be accepted, by door (grpc, rest, admin).",
-	}, []string{"door"})
-	o.registry.MustRegister(o.refusals, o.credentials, o.unexported, o.unaccepted)
-	o.registry.MustRegister(o.refusedKeys, o.dropped, o.uncounted, o.reloads)
-	o.registry.MustRegister(o.calls, o.seconds, o.outcomes, o.upstream, o.replays, o.drift, o.panics,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	o := &Observer{log: log, access: log.Named(accessName), audit: audit, registry: prometheus.NewRegistry()}
+	o.calls = o.counters("recoverycodes_calls_total",
+		"Calls that have ended, by RPC, door (grpc, rest), gRPC status code and caller, as the policy names it.",
+		"method", "door", "code", "caller")
+	o.seconds = o.histograms("recoverycodes_call_duration_seconds", "Time from a call's arrival to its answer.", "method", "door")
+	o.outcomes = o.counters("recoverycodes_outcomes_total",
+		"What became of calls upstream: done, refused, not_sent, unknown, answer_lost, upstream_failure.", "method", "outcome")
+	o.upstream = o.histograms("recoverycodes_upstream_duration_seconds",
+		"Time of the exchange with the upstream, by RPC and HTTP status (0: none arrived).", "method", "status")
+	o.replays = o.counters("recoverycodes_replays_total",
+		"Answers that were given again to the same idempotency key; they are no outcomes of their own.", "method")
+	o.refusals = o.counters("recoverycodes_limit_refusals_total",
+		"Calls that were refused before anything was sent, by RPC and the limit that refused them.", "method", "limit")
+	o.refusedKeys = o.counter("recoverycodes_keyed_calls_refused_total",
+		"Calls with an idempotency key that were refused because the store of keys could not be asked or was full.")
+	o.uncounted = o.counters("recoverycodes_attempts_store_failures_total",
+		"Recovers for which the shared count of wrong codes could not be asked or told: refused, alone (counted here only), unsettled.",
+		"consequence")
+	o.credentials = o.counter("recoverycodes_upstream_credentials_refused_total",
+		"Calls for which the upstream refused this server's own credentials.")
+	o.drift = o.counters("recoverycodes_answer_drift_total",
+		"Places where an upstream answer departed from the contract, by RPC and kind.", "method", "kind")
+	o.panics = o.counter("recoverycodes_panics_total", "Handlers that panicked: defects of this server.")
+	o.dropped = o.counter("recoverycodes_audit_dropped_total",
+		"Audit lines that were lost because they could not be written and there was no place left to keep them.")
+	o.reloads = o.counters("recoverycodes_reload_failures_total",
+		"States of files that were not taken over because they are wrong: policy, tls, secret, jwks, admin_token.", "what")
+	o.unexported = o.counter("recoverycodes_trace_export_failures_total", "Exports of spans that failed.")
+	o.unaccepted = o.counters("recoverycodes_accept_failures_total",
+		"Connections that could not be accepted, by door (grpc, rest, admin).", "door")
+	o.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return o
+}
+
+func (o *Observer) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	o.registry.MustRegister(c)
+	return c
+}
+
+func (o *Observer) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	o.registry.MustRegister(c)
+	return c
+}
+
+func (o *Observer) histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	o.registry.MustRegister(h)
+	return h
 }
 
 // Metrics serves the registry in Prometheus form, and with exemplars to whoever asks for OpenMetrics.
@@ -272,15 +249,11 @@ func (o *Observer) Panicked(record *call.Call, stack []byte) {
 		zap.ByteString("stack", stack))
 }
 
-// storeQuiet is how long the same trouble with the store of keys is not logged again.
-const storeQuiet = 10 * time.Second
-
 // StoreRefused counts a keyed call that the store of keys has refused, and logs why, now and then.
 func (o *Observer) StoreRefused(err error) {
 	o.refusedKeys.Inc()
-	now := time.Now().UnixNano()
-	if last := o.storeLogged.Load(); now-last > int64(storeQuiet) && o.storeLogged.CompareAndSwap(last, now) {
-		o.log.Warn("a call with an idempotency key was refused", zap.Error(err))
+	if times, ok := o.trouble.now("keys"); ok {
+		o.log.Warn("calls with an idempotency key are refused", zap.Error(err), zap.Int("calls", times))
 	}
 }
 
