@@ -3,11 +3,10 @@
 package pages
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 
 	"recoverycodes.internal/test/daemon"
@@ -36,12 +35,7 @@ const (
 // request asks for a page, or the REST door, and returns the answer with its body read.
 func request(t *testing.T, method, url, content string, header ...string) (*http.Response, string) {
 	t.Helper()
-	return requestBy(t.Context(), t, method, url, content, header...)
-}
-
-func requestBy(ctx context.Context, t *testing.T, method, url, content string, header ...string) (*http.Response, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+url, bytes.NewReader([]byte(content)))
+	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+url, strings.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}

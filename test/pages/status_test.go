@@ -10,7 +10,7 @@ import (
 	"recoverycodes.internal/test/daemon"
 )
 
-// busy makes calls of every kind of outcome, and returns Stytch's request id of one whose outcome is unknown.
+// busy makes calls that end in every kind of outcome.
 func busy(t *testing.T, d *daemon.Daemon) {
 	t.Helper()
 	for range 12 {
