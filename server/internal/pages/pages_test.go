@@ -258,7 +258,7 @@ func TestStatusNamesNoOneElse(t *testing.T) {
 	}
 	page = page[strings.Index(page, "Last unknown outcomes"):]
 	const want = "<td>Recover<td>rest<td>login-web<td>"
-	if !strings.Contains(page, want) || !strings.Contains(page, "answer lost") || !strings.Contains(page, "<code>request-id-test-77</code>") {
+	if !strings.Contains(page, want) || !strings.Contains(page, "answer lost") || !strings.Contains(page, "<code>request-id-test-77</code><br><code>request-id-1</code>") {
 		t.Errorf("the call is not shown:\n%s", page)
 	}
 }
