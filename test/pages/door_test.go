@@ -96,14 +96,14 @@ func TestPagesOfAnotherSite(t *testing.T) {
 		header = append(header, "Content-Type", "application/json")
 		content := `{"method":"POST","path":"` + pathRotate + `","body":"{\"organization_id\":\"` + organization + `\",\"member_id\":\"` + member + `\"}"}`
 		if resp, body := request(t, http.MethodPost, d.Admin+"/docs/try", content, header...); resp.StatusCode != http.StatusForbidden {
-			t.Errorf("a call from %s: %d %s", name, resp.StatusCode, body)
+			t.Errorf("a call from %s: %d %.100s", name, resp.StatusCode, body)
 		}
 		if resp, body := request(t, http.MethodPut, d.Admin+"/log-level", `{"level":"debug"}`, header...); resp.StatusCode != http.StatusForbidden {
 			t.Errorf("a level from %s: %d %s", name, resp.StatusCode, body)
 		}
 	}
 	if _, body := request(t, http.MethodGet, d.HTTP+pathGet, ""); !strings.Contains(body, code1) {
-		t.Errorf("the codes were rotated: %s", body)
+		t.Errorf("the codes were rotated: %.100s", body)
 	}
 }
 
