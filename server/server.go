@@ -64,6 +64,9 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	s := &server{log: logger, health: health.NewServer(), age: age{limit: cfg.ConnectionAge}}
 	defer func() {
 		if err != nil {
+			if s.grpc != nil {
+				s.grpc.Stop() // it has workers from the start
+			}
 			err = errors.Join(err, s.close(context.Background()))
 		}
 	}()

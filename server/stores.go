@@ -48,7 +48,7 @@ func openStores(cfg *config.Serve, projectID string, run time.Duration, observer
 		}
 		// The secret lives as long as the store, and nobody else has it.
 		keys, err := once.NewMemory([]byte(rand.Text()+rand.Text()), cfg.KeyTTL, cfg.MaxKeys)
-		return memory{keys}, counts, err
+		return memory{keys}, bounded(counts, limits), err
 	}
 	secrets := ofProject(cfg.StoreSecrets, projectID)
 	keys, err := once.NewRedis(once.RedisConfig{
@@ -68,7 +68,15 @@ func openStores(cfg *config.Serve, projectID string, run time.Duration, observer
 	if err != nil {
 		return nil, nil, errors.Join(usageError{fmt.Errorf("--once-redis-url: %w", err)}, keys.Close())
 	}
-	return keys, counts, nil
+	return keys, bounded(counts, limits), nil
+}
+
+// bounded has no caller send more codes at once than may be wrong before its share of them counts.
+func bounded(store attempts.Store, limits attempts.Limits) attempts.Store {
+	if limits.CallerShare >= 1 {
+		return store // no caller is ever refused for its share
+	}
+	return attempts.NewAtOnce(store, limits.CallerFailures)
 }
 
 // ofProject makes secrets for one Stytch project out of those of the file: two deployments that share a Redis and a file

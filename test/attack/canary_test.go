@@ -164,26 +164,6 @@ func (c *cage) collect(t *testing.T) {
 	}
 }
 
-// askAdmin asks the admin door for something, and returns all that it says.
-func (c *cage) askAdmin(t *testing.T, verb, path, token, body string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), verb, "http://"+c.Admin+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(path, resp.Header, string(text))
-}
-
 // kept adds all that is in Redis.
 func (c *cage) kept(t *testing.T) {
 	t.Helper()
@@ -209,9 +189,11 @@ func (c *cage) dump(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	var calls sync.WaitGroup // which end with the process
+	defer calls.Wait()
 	for range 3 {
-		go func() { _, _ = c.grpc(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) }()
-		go func() { c.rest(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) }()
+		calls.Go(func() { _, _ = c.grpc(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) })
+		calls.Go(func() { c.rest(ctx, c.recoverOf("member-test-fault-slow-1200~dump")) })
 	}
 	eventually(t, 20*time.Second, "calls are under way", func() bool { return c.metric(t, "go_goroutines") > 10 })
 	time.Sleep(300 * time.Millisecond) // for them to have been sent; nothing depends on it
@@ -311,7 +293,7 @@ func TestNoSecretLeaves(t *testing.T) {
 			c.collect(t)
 			c.dump(t)
 			for _, way := range []string{"log", "audit", "spans", "admin door", "Redis", "goroutine dump", "gRPC error", "gRPC header", "gRPC trailer", "REST error", "REST header"} {
-				if c.corpus.ways[way] == nil || c.corpus.ways[way].Len() < 100 {
+				if c.corpus.size(way) < 100 {
 					t.Errorf("nothing has left by the %s: the test does not see it", way)
 				}
 			}

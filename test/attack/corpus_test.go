@@ -34,6 +34,16 @@ func (c *corpus) add(way, text string) {
 	c.ways[way].WriteByte('\n')
 }
 
+// size is how much has left on a way.
+func (c *corpus) size(way string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ways[way] == nil {
+		return 0
+	}
+	return c.ways[way].Len()
+}
+
 // finding is a secret that has left.
 type finding struct{ way, secret, form string }
 

@@ -39,13 +39,13 @@ const (
 )
 
 // The floods. They are as large as two processors take in seconds; each is far beyond what a server without the limit
-// that it is about could take without showing it.
+// that it is about could take without showing it. Under the race detector, those that are many are a tenth.
 const (
 	manyHeaders     = 10_000
 	manyMetadata    = 16 << 20 // bytes
-	manyConnections = 10_000
-	manyResets      = 20_000
-	manyWatches     = 4_000
-	manyKeyIDs      = 2_000
+	manyConnections = 10_000 / watchfulness
+	manyResets      = 20_000 / watchfulness
+	manyWatches     = 5_000 / watchfulness
+	manyKeyIDs      = 2_000 / watchfulness
 	manyCallers     = 1_000
 )

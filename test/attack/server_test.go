@@ -209,15 +209,15 @@ func (x *target) serves(t testing.TB) {
 	}
 }
 
-// metric returns the value of a series, 0 when there is none.
-func (x *target) metric(t testing.TB, series string) float64 {
+// askAdmin asks the admin door for something, and returns all that it says.
+func (x *target) askAdmin(t testing.TB, verb, path, token, body string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+x.Admin+"/metrics", nil)
+	req, err := http.NewRequestWithContext(t.Context(), verb, "http://"+x.Admin+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if x.adminToken != "" {
-		req.Header.Set("Authorization", "Bearer "+x.adminToken)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -228,11 +228,18 @@ func (x *target) metric(t testing.TB, series string) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindSubmatch(text)
+	return fmt.Sprintf("%s %v\n%s", path, resp.Header, text)
+}
+
+// metric returns the value of a series, 0 when there is none.
+func (x *target) metric(t testing.TB, series string) float64 {
+	t.Helper()
+	text := x.askAdmin(t, http.MethodGet, "/metrics", x.adminToken, "")
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(series) + ` (\S+)$`).FindStringSubmatch(text)
 	if m == nil {
 		return 0
 	}
-	value, err := strconv.ParseFloat(string(m[1]), 64)
+	value, err := strconv.ParseFloat(m[1], 64)
 	if err != nil {
 		t.Fatal(err)
 	}

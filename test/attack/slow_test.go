@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,8 +174,14 @@ func TestSlowRequest(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			var writing sync.Mutex // a Framer is written to by one at a time
 			go func() {
-				for f.WriteData(1, false, []byte{0}) == nil {
+				drip := func() error {
+					writing.Lock()
+					defer writing.Unlock()
+					return f.WriteData(1, false, []byte{0})
+				}
+				for drip() == nil {
 					time.Sleep(500 * time.Millisecond)
 				}
 			}()
@@ -192,7 +199,9 @@ func TestSlowRequest(t *testing.T) {
 				case *http2.RSTStreamFrame:
 					ended[frame.StreamID] = true
 				case *http2.PingFrame:
+					writing.Lock()
 					_ = f.WritePing(true, frame.Data)
+					writing.Unlock()
 				}
 			}
 		})

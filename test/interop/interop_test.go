@@ -38,7 +38,7 @@ func (e *example) member() string { return "member-test-fault-slow-1~" + e.name 
 const everythingWorks = `get: 10 active codes
 recover: done, 9 codes left
 recover, same key: the same session: true
-recover, spent code: refused, UNABLE_TO_AUTHENTICATE_RECOVERY_CODE
+recover, no such session: refused, SESSION_NOT_FOUND
 rotate: done, 10 new codes
 `
 

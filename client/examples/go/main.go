@@ -85,8 +85,12 @@ func run(ctx context.Context, getenv func(string) string, organization, member s
 			return err
 		}
 		fmt.Printf("recover, same key: the same session: %t\n", again.GetSessionToken() == session.GetSessionToken())
-		_, err = c.Recover(keyed(ctx, rand.Text()), req)
-		fmt.Printf("recover, spent code: %s\n", describe(err))
+
+		// A session that there is not: Stytch refuses the call, and neither spends the code nor counts it as a wrong one.
+		_, err = c.Recover(keyed(ctx, rand.Text()), &recoverycodesv1.RecoverRequest{
+			OrganizationId: organization, MemberId: member, RecoveryCode: codes[len(codes)-1], SessionToken: new("of-no-session"),
+		})
+		fmt.Printf("recover, no such session: %s\n", describe(err))
 	}
 
 	rotated, err := c.Rotate(keyed(ctx, rand.Text()), &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: member})

@@ -124,10 +124,11 @@ async function main(organizationId, memberId) {
     // The same key and request is the same call: it is answered again, and spends nothing.
     const again = await service.recover(request, options(key));
     console.log(`recover, same key: the same session: ${again.sessionToken === session.sessionToken}`);
+    // A session that there is not: Stytch refuses the call, and neither spends the code nor counts it as a wrong one.
     try {
-      await service.recover(request, options(randomUUID()));
+      await service.recover({ organizationId, memberId, recoveryCode: codes.at(-1), sessionToken: "of-no-session" }, options(randomUUID()));
     } catch (thrown) {
-      console.log(`recover, spent code: ${describe(ConnectError.from(thrown))}`);
+      console.log(`recover, no such session: ${describe(ConnectError.from(thrown))}`);
     }
   }
 

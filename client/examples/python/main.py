@@ -125,10 +125,12 @@ def main(organization, member):
             again = service.Recover(request, timeout=TIME_LIMIT, metadata=[("idempotency-key", key)])
             same = again.session_token == session.session_token
             print(f"recover, same key: the same session: {str(same).lower()}")
+            # A session that there is not: Stytch refuses the call, and neither spends the code nor counts it as a wrong one.
+            request.recovery_code, request.session_token = codes[-1], "of-no-session"
             try:
                 service.Recover(request, timeout=TIME_LIMIT, metadata=[("idempotency-key", str(uuid.uuid4()))])
             except grpc.RpcError as error:
-                print(f"recover, spent code: {describe(error)}")
+                print(f"recover, no such session: {describe(error)}")
 
         try:
             rotated = service.Rotate(

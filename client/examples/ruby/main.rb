@@ -114,10 +114,13 @@ if session
   # The same key and request is the same call: it is answered again, and spends nothing.
   again = service.recover(request, **options(key))
   puts "recover, same key: the same session: #{again.session_token == session.session_token}"
+  # A session that there is not: Stytch refuses the call, and neither spends the code nor counts it as a wrong one.
   begin
-    service.recover(request, **options(SecureRandom.uuid))
+    service.recover(
+      RecoverRequest.new(**whom, recovery_code: codes.last, session_token: 'of-no-session'), **options(SecureRandom.uuid)
+    )
   rescue GRPC::BadStatus => e
-    puts "recover, spent code: #{describe(e)}"
+    puts "recover, no such session: #{describe(e)}"
   end
 end
 

@@ -8,11 +8,12 @@
 // attempts at once cannot pass a budget of four, and one whose end nobody learns, because its process died, stays
 // counted.
 //
-// A member is counted by its handle alone, whichever handle the organization was given by: an organization has three,
-// and a budget for each pair could be multiplied by them. A member has two handles, its id and its external id, so at
-// most twice the budget is sent. The price is that members of different organizations who have the same external id
-// share one budget. It is not known how loosely the upstream reads a handle, so handles that differ only in case or
-// in characters other than letters and digits share one as well.
+// A member is counted within its organization, where the call names that by its id, so that nobody can use up the budget of
+// members of organizations that are not theirs. An organization that is named by another handle does not count: it has
+// two more, and a budget for each pair could be multiplied by them. A member has two handles, its id and its external
+// id. So at most twice the budget is sent by callers who must use ids, and four times by those who need not. It is not
+// known how loosely the upstream reads a handle, so handles that differ only in case or in characters other than
+// letters and digits share one budget.
 //
 // Both stores err towards refusing. Memory is for one process, Redis for all replicas.
 package attempts
@@ -32,7 +33,12 @@ import (
 type Attempt struct {
 	Caller string // who sends it, by the name that the policy gives
 	Member string // whose it is said to be, by the handle that the caller gave
+	// Organization is the member's organization, if the caller named it by its id; else it is empty.
+	Organization string
 }
+
+// member is what a member is counted by.
+func (a Attempt) member() string { return fold(a.Organization) + "\x00" + fold(a.Member) }
 
 // Verdict is what became of an attempt.
 type Verdict int

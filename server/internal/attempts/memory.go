@@ -77,7 +77,7 @@ func (r *ring[T]) now(number int64) *T {
 // may make the attempt tells settle what became of it; only the first verdict counts. Attempts that are never settled
 // stay counted for the member.
 func (m *Memory) Reserve(_ context.Context, a Attempt) (settle func(Verdict), err error) {
-	p := placeOf(name(m.secret, forMember, fold(a.Member)))
+	p := placeOf(name(m.secret, forMember, a.member()))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	elapsed := time.Since(m.start)

@@ -160,7 +160,7 @@ type names struct {
 
 func (r *Redis) names(a Attempt) names {
 	n := names{id: rand.Text()}
-	member, slice := fold(a.Member), fmt.Sprintf(":%d", r.limits.slice().Milliseconds())
+	member, slice := a.member(), fmt.Sprintf(":%d", r.limits.slice().Milliseconds())
 	for _, secret := range r.secrets {
 		n.members = append(n.members, key(name(secret, forMember, member)))
 		n.caller = append(n.caller, key(name(secret, forCaller, a.Caller))+slice)

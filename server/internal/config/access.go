@@ -43,7 +43,7 @@ func (c *Access) settings() []Setting {
 				"Stytch locks a member after 10."),
 		duration(&c.AttemptsWindow, "attempts-window", "10m", "The window within which wrong codes count."),
 		number(&c.AttemptsFailures, 1, "attempts-caller-failures", "20",
-			"Wrong codes of one caller within the window from which its share of them counts."),
+			"Wrong codes of one caller within the window from which its share of them counts; also how many of its Recovers may be under way at once."),
 		number(&c.AttemptsFailureShare, 1, "attempts-caller-share", "50",
 			"The share of wrong codes among a caller's, in per cent, above which its Recovers are refused; 100 is never."),
 		boolean(&c.AttemptsFailClosed, "attempts-fail-closed",

@@ -24,8 +24,9 @@ const pathKeys = "/v1/b2b/sessions/jwks/"
 const methodKeys = "/jwks"
 
 const (
-	// keysFresh is how long keys are given out without asking again, and keysUsable how long while asking fails. Both
-	// are a compromise: a key that Stytch withdraws is believed in for as long.
+	// keysFresh is how long keys are given out without asking again, and how long callers may keep them after that: in
+	// all less than the quarter of an hour that Stytch itself is known to allow. keysUsable is how long they are given
+	// out while asking fails. A key that Stytch withdraws is believed in for as long.
 	keysFresh  = 5 * time.Minute
 	keysUsable = time.Hour
 
@@ -37,6 +38,9 @@ const (
 	keysTimeout = 10 * time.Second
 	keysMax     = 64 << 10
 )
+
+// keepFresh is told with keys that are not old. SDKs go by it.
+var keepFresh = "public, max-age=" + strconv.Itoa(int(keysFresh.Seconds()))
 
 // Fetched is what came of asking the upstream for session keys. Without a Status no answer came, and Fault says why.
 type Fetched struct {
@@ -91,6 +95,9 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				Message: "the session keys could not be fetched", RetryAfter: keysPause,
 			})
 			return
+		}
+		if k.younger(keysFresh) != nil {
+			w.Header().Set("Cache-Control", keepFresh)
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))

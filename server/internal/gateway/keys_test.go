@@ -91,7 +91,11 @@ func TestKeysAreKept(t *testing.T) {
 			}
 		}
 		for range 3 {
-			holds(t, ask(h, "GET "+keysOfProject))
+			w := ask(h, "GET "+keysOfProject)
+			holds(t, w)
+			if got := w.Header().Get("Cache-Control"); got != "public, max-age=300" {
+				t.Errorf("Cache-Control %q", got)
+			}
 		}
 		time.Sleep(keysFresh - time.Second)
 		holds(t, ask(h, "GET "+keysOfProject+"?project_id=x"))
@@ -109,6 +113,9 @@ func TestKeysAreKept(t *testing.T) {
 		time.Sleep(keysPause)
 		holds(t, ask(h, "GET "+keysOfProject))
 		asked(4)
+		if got := ask(h, "GET "+keysOfProject).Header().Get("Cache-Control"); got != "no-store" {
+			t.Errorf("old keys came with Cache-Control %q", got)
+		}
 		time.Sleep(keysUsable - keysFresh - keysPause)
 		for range 3 {
 			refused(t, ask(h, "GET "+keysOfProject))
@@ -120,15 +127,15 @@ func TestKeysAreKept(t *testing.T) {
 		asked(6)
 
 		lines := logs.FilterMessage("call").All()
-		if len(lines) != 13 {
-			t.Fatalf("%d lines for 13 requests", len(lines))
+		if len(lines) != 14 {
+			t.Fatalf("%d lines for 14 requests", len(lines))
 		}
 		for n, want := range map[int]map[string]any{
 			0:  {"method": "jwks", "door": "rest", "code": "OK", "upstream_status": int64(200)},
 			1:  {"method": "jwks", "door": "rest", "code": "OK", "upstream_status": nil},
 			5:  {"method": "jwks", "code": "OK", "outcome": "upstream_failure", "upstream_fault": "connect"},
-			9:  {"method": "jwks", "code": "Unavailable", "outcome": "upstream_failure", "reason": "UPSTREAM_FAILED"},
-			12: {"method": "jwks", "code": "OK", "outcome": nil},
+			10: {"method": "jwks", "code": "Unavailable", "outcome": "upstream_failure", "reason": "UPSTREAM_FAILED"},
+			13: {"method": "jwks", "code": "OK", "outcome": nil},
 		} {
 			for name, value := range want {
 				if got := lines[n].ContextMap()[name]; got != value {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -21,11 +22,13 @@ type Attempts interface {
 
 // attempt sends a code through the gate, if the member and the caller may still be wrong. It is counted as wrong until
 // the exchange says otherwise.
-func (s *Service) attempt(ctx context.Context, member string, send func() stytch.Exchange) (stytch.Exchange, *apierror.Error) {
+func (s *Service) attempt(ctx context.Context, organization, member string, send func() stytch.Exchange) (stytch.Exchange, *apierror.Error) {
 	if s.options.Attempts == nil {
 		return s.admit(ctx, &s.recover, send)
 	}
-	settle, err := s.options.Attempts.Reserve(ctx, attempts.Attempt{Caller: recordOf(ctx).Caller, Member: member})
+	settle, err := s.options.Attempts.Reserve(ctx, attempts.Attempt{
+		Caller: recordOf(ctx).Caller, Member: member, Organization: idOf(organization),
+	})
 	if err != nil {
 		return stytch.Exchange{}, tooMany(err)
 	}
@@ -34,6 +37,15 @@ func (s *Service) attempt(ctx context.Context, member string, send func() stytch
 	x, refusal := s.admit(ctx, &s.recover, send)
 	verdict = verdictOn(&x)
 	return x, refusal
+}
+
+// idOf is the handle of an organization if it is an id, else empty. What only looks like one is no organization's
+// id, and nothing is counted for a member that is not found there.
+func idOf(organization string) string {
+	if strings.HasPrefix(organization, "organization-live-") || strings.HasPrefix(organization, "organization-test-") {
+		return organization
+	}
+	return ""
 }
 
 // tooMany is what a refused attempt comes to.

@@ -91,7 +91,7 @@ func TestAttempt(t *testing.T) {
 						t.Errorf("panicked with %v", v)
 					}
 				}()
-				_, refusal = s.attempt(ctx, "member", func() stytch.Exchange {
+				_, refusal = s.attempt(ctx, "organization-test-1", "member", func() stytch.Exchange {
 					sent = true
 					if test.panics {
 						panic(errors.New("broken"))
@@ -105,7 +105,7 @@ func TestAttempt(t *testing.T) {
 			case refusal != nil && (refusal.Code != test.refused || refusal.Reason != apierror.NotSent || refusal.RetryAfter != test.wait):
 				t.Errorf("%+v", refusal)
 			}
-			if len(store.attempts) != 1 || store.attempts[0] != (attempts.Attempt{Caller: "login", Member: "member"}) {
+			if len(store.attempts) != 1 || store.attempts[0] != (attempts.Attempt{Caller: "login", Member: "member", Organization: "organization-test-1"}) {
 				t.Errorf("attempts %v", store.attempts)
 			}
 			if len(store.verdicts) != len(test.verdict) || len(test.verdict) == 1 && store.verdicts[0] != test.verdict[0] {

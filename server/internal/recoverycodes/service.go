@@ -138,7 +138,7 @@ func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverReque
 	mayHaveLeft(ctx)
 	start := time.Now()
 	x, failure := s.effect(ctx, &s.recover, key, req, func() (stytch.Exchange, *apierror.Error) {
-		return s.attempt(ctx, req.GetMemberId(), func() stytch.Exchange {
+		return s.attempt(ctx, req.GetOrganizationId(), req.GetMemberId(), func() stytch.Exchange {
 			return s.upstream.Recover(ctx, stytch.RecoverParams{
 				OrganizationID:           req.GetOrganizationId(),
 				MemberID:                 req.GetMemberId(),
