@@ -76,6 +76,8 @@ func (s *server) openGuard(cfg *config.Serve, projectID string) (*access.Guard, 
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--policy: %w", err)}
 	}
+	s.observer.Gauge("recoverycodes_policy_callers", "Callers that the policy in force names.",
+		func() float64 { return float64(guard.Callers()) })
 	s.watchers = append(s.watchers, watcher.Run)
 	return guard, nil
 }

@@ -5,20 +5,25 @@ import (
 	"crypto/subtle"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
 
+	"recoverycodes.internal/gen"
 	"recoverycodes.internal/server/internal/config"
+	"recoverycodes.internal/server/internal/pages"
 	"recoverycodes.internal/server/internal/reload"
+	"recoverycodes.internal/server/internal/sandbox"
 )
 
 // adminDoor answers about this process only: an upstream that is down must not take every replica out of rotation. Whether
 // the process lives and is ready it tells everybody, since a kubelet has no credentials; the rest wants a token, if there
-// are tokens.
-func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel) (http.Handler, error) {
+// are tokens. With a sandbox, the pages can call rest.
+func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel, rest http.Handler) (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
@@ -32,6 +37,13 @@ func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel) (http.Handl
 	if err != nil {
 		return nil, err
 	}
+	shown, err := s.openPages(cfg, rest)
+	if err != nil {
+		return nil, err
+	}
+	for _, pattern := range []string{"GET /{$}", "GET /docs", "/docs/"} {
+		mux.Handle(pattern, tokens.ask(shown))
+	}
 	mux.Handle("GET /metrics", tokens.ask(s.observer.Metrics()))
 	mux.Handle("GET /log-level", tokens.ask(level))
 	mux.Handle("PUT /log-level", tokens.ask(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -41,7 +53,31 @@ func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel) (http.Handl
 			s.log.Warn("the log level was changed", zap.Stringer("from", before), zap.Stringer("to", now))
 		}
 	})))
-	return mux, nil
+	// A page of another site must not have a browser change anything here, with whatever the browser knows.
+	return http.NewCrossOriginProtection().Handler(mux), nil
+}
+
+// openPages makes the pages, and has their history kept while the server runs.
+func (s *server) openPages(cfg *config.Serve, rest http.Handler) (http.Handler, error) {
+	options := pages.Options{
+		Metrics: s.observer.Gatherer(), Unsettled: s.observer.Unsettled, OpenAPI: gen.OpenAPI,
+	}
+	if cfg.Sandbox {
+		options.Upstream, options.Try = "the sandbox", rest
+		if cfg.SandboxSeed == nil {
+			options.Examples = map[string]string{
+				"organization_id": sandbox.OrganizationSlug, "member_id": sandbox.MemberID, "recovery_code": sandbox.RecoveryCodes()[0],
+			}
+		}
+	} else {
+		options.Upstream = cfg.BaseURL.Host
+	}
+	shown, err := pages.New(options)
+	if err != nil {
+		return nil, err
+	}
+	s.watchers = append(s.watchers, shown.Run)
+	return shown, nil
 }
 
 // tokens are the hashes of those that the admin door accepts. Nil asks for none.
@@ -74,22 +110,44 @@ func (s *server) openTokens(cfg *config.Serve) (*tokens, error) {
 	return t, nil
 }
 
-// ask lets requests through that bear one of the tokens.
+// ask lets requests through that bear one of the tokens: as programs do, or as the password that a browser asks for. When
+// there are no tokens, it lets through what names this machine as a person at it does: under a name of its own, a page of
+// another site could have a browser ask and read the answer.
 func (t *tokens) ask(next http.Handler) http.Handler {
 	if t == nil {
-		return next
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !namesThisMachine(r.Host) {
+				http.Error(w, "ask for localhost or an address", http.StatusMisdirectedRequest)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if _, password, ok := r.BasicAuth(); ok {
+			scheme, token = "Bearer", password
+		}
 		hash, found := sha256.Sum256([]byte(token)), 0
 		for _, known := range *t.hashes.Load() { // all of them, so that the time tells nothing
 			found |= subtle.ConstantTimeCompare(hash[:], known[:])
 		}
 		if found == 0 || !strings.EqualFold(scheme, "Bearer") {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="recoverycodes admin"`)
-			http.Error(w, "a bearer token is wanted", http.StatusUnauthorized)
+			for _, scheme := range []string{"Bearer", "Basic"} {
+				w.Header().Add("WWW-Authenticate", scheme+` realm="recoverycodes admin"`)
+			}
+			http.Error(w, "a token is wanted, as bearer token or as password", http.StatusUnauthorized)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// namesThisMachine reports whether a Host header has an address, or localhost, which no name server speaks for.
+func namesThisMachine(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || host == "" || strings.EqualFold(host, "localhost")
 }

@@ -145,7 +145,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	if s.tls != nil {
 		s.http.TLSConfig = s.tls.Config("h2", "http/1.1")
 	}
-	admin, err := s.adminDoor(cfg, level)
+	admin, err := s.adminDoor(cfg, level, rest)
 	if err != nil {
 		return nil, err
 	}

@@ -211,15 +211,15 @@ func TestAdminPaths(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = resp.Body.Close()
-		if want := slices.Contains(adminPaths[:4], path); (resp.StatusCode == http.StatusOK) != want {
+		if want := slices.Contains(adminPaths[:7], path); (resp.StatusCode == http.StatusOK) != want {
 			t.Errorf("%s: %s", path, resp.Status)
 		}
 	}
 }
 
-// adminPaths are those of the admin door, four of them, and those that it must not have.
+// adminPaths are those of the admin door, seven of them, and those that it must not have.
 var adminPaths = []string{
-	"/livez", "/readyz", "/metrics", "/log-level",
-	"/", "/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1", "/debug/pprof/cmdline", "/debug/vars", "/debug/requests",
+	"/livez", "/readyz", "/metrics", "/log-level", "/", "/docs", "/docs/openapi.json",
+	"/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/heap?debug=1", "/debug/pprof/cmdline", "/debug/vars", "/debug/requests",
 	"/debug/events", "/config", "/env", "/healthz", "/metrics/../debug/pprof/", pathOfMember,
 }

@@ -124,6 +124,9 @@ func (r *rules) add(id identity, c *Caller) {
 	r.owners = append(r.owners, c)
 }
 
+// Callers is how many callers the policy in force names; none without a policy.
+func (g *Guard) Callers() int { return len(g.rules.Load().byName) }
+
 // Identify finds the caller of a call by what its door has seen of it, or says why there is none. These are the rules:
 //
 //   - The header of a sidecar counts when the peer is trusted to speak for others: by its unix socket, by loopback or by

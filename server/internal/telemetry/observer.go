@@ -45,8 +45,9 @@ type Observer struct {
 
 	tracing *Tracing // nil: no spans
 
-	drifted firsts
-	trouble seldom
+	drifted   firsts
+	trouble   seldom
+	unsettled recent
 }
 
 // buckets reach from a refusal on the spot to the upstream's own time limit of 30 s.
@@ -111,6 +112,9 @@ func (o *Observer) Metrics() http.Handler {
 	return promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
 }
 
+// Gatherer is the registry, for whoever reads it within the process.
+func (o *Observer) Gatherer() prometheus.Gatherer { return o.registry }
+
 // Ended writes the access line and counts the call, once per record however often it is told.
 func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	if record.Reported {
@@ -141,6 +145,7 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 		count(o.credentials, trace)
 	}
 	concluded(record, err)
+	o.keepUnsettled(record, err, method)
 	o.record(record, method, code)
 	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
 		line.Write(fields(record, err, method, code, took)...)
