@@ -24,12 +24,12 @@
 //
 // # What is as in production
 //
-// Everything that [WithSettings] does not change, with two exceptions: the service waits for nobody when it is stopped, and
-// it does not stop sending when Stytch keeps failing, so that the faults of one test do not reach another. Wrong codes
-// count, for the member and for the caller: after four a member has to wait, and tests that share a Service and send
-// twenty may be refused.
+// Everything that options do not change, but that every caller is taken, in plaintext and without an audit log, that the
+// service waits for nobody when it is stopped, and that it does not stop sending when Stytch keeps failing, so that the
+// faults of one test do not reach another. Wrong codes count, for the member and for the caller: after four a member has to
+// wait, and tests that share a Service and send twenty may be refused.
 //
-// It protects nothing, and needs neither network nor account.
+// No account is needed, and nothing leaves the machine.
 //
 // The package links the server, and so is for tests; package client links nothing of it.
 package clienttest

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -356,12 +357,13 @@ func TestPrintsNothingUnlessItFails(t *testing.T) {
 	run := func(ends string) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		command := exec.CommandContext(ctx, os.Args[0], "-test.run=^TestInAnotherProcess$")
+		command := exec.CommandContext(ctx, os.Args[0], "-test.v", "-test.run=^TestInAnotherProcess$")
 		command.Env = append(os.Environ(), inAnotherProcess+"="+ends)
 		written, err := command.CombinedOutput()
 		return string(written), err
 	}
-	if written, err := run("well"); err != nil || !strings.HasPrefix(written, "PASS\n") {
+	nothing := regexp.MustCompile(`^=== RUN   TestInAnotherProcess\n--- PASS: TestInAnotherProcess \([0-9.]+s\)\nPASS\n`)
+	if written, err := run("well"); err != nil || !nothing.MatchString(written) {
 		t.Errorf("%v:\n%s", err, written)
 	}
 	written, err := run("badly")
