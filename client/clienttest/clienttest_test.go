@@ -147,6 +147,19 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestFaultsDoNotReachOthers has more failures in a row than a server in production sends after.
+func TestFaultsDoNotReachOthers(t *testing.T) {
+	s := clienttest.New(t)
+	for range 30 {
+		if _, err := rotate(t, s, clienttest.Failing.Member(t.Name())); client.OutcomeOf(err, nil) != client.Unknown {
+			t.Fatalf("not what was asked for: %v", err)
+		}
+	}
+	if _, err := rotate(t, s, clienttest.MemberID); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestNothingIsSent holds the package comment to its recipe.
 func TestNothingIsSent(t *testing.T) {
 	s := clienttest.New(t, clienttest.WithSettings("--upstream-timeout=2m", "--upstream-least-time=1m"))

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestTheProcessIsLeftAlone runs a server beside settings of the process that are none of its business.
 func TestTheProcessIsLeftAlone(t *testing.T) {
-	t.Setenv("RECOVERYCODES_GRPC_LISTEN", "nowhere") // is not read
+	t.Setenv("RECOVERYCODES_UPSTREAM_TIMEOUT", "soon") // is not read
 	t.Setenv("OTEL_TRACES_EXPORTER", "otlp")
 	const percent = 123
 	defer debug.SetGCPercent(debug.SetGCPercent(percent))
