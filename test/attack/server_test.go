@@ -209,8 +209,8 @@ func (x *target) serves(t testing.TB) {
 	}
 }
 
-// askAdmin asks the admin door for something, and returns all that it says.
-func (x *target) askAdmin(t testing.TB, verb, path, token, body string) string {
+// askAdmin asks the admin door for something, with headers as names and values in turn, and returns all that it says.
+func (x *target) askAdmin(t testing.TB, verb, path, token, body string, headers ...string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), verb, "http://"+x.Admin+path, strings.NewReader(body))
 	if err != nil {
@@ -218,6 +218,9 @@ func (x *target) askAdmin(t testing.TB, verb, path, token, body string) string {
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {

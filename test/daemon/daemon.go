@@ -116,6 +116,7 @@ func StartBuild(t testing.TB, binary string, stdout *os.File, env []string, args
 	t.Cleanup(func() {
 		_ = d.command.Process.Kill()
 		<-d.exited
+		raced(t, d.Log())
 	})
 	select {
 	case <-serving:
@@ -148,6 +149,15 @@ func Run(t testing.TB, env []string, args ...string) (code int, output string) {
 	return command.ProcessState.ExitCode(), string(text)
 }
 
+// raced fails the test whose daemon has written that two of its goroutines were at one thing: most daemons are killed, and
+// their exit code tells nothing.
+func raced(t testing.TB, log string) {
+	t.Helper()
+	if _, report, found := strings.Cut(log, "WARNING: DATA RACE"); found {
+		t.Errorf("the daemon has a data race:%s", report)
+	}
+}
+
 // serving are the arguments of serve with free ports of loopback and no delay when it is stopped, unless args say otherwise.
 func serving(args []string) []string {
 	return slices.Concat([]string{
@@ -155,9 +165,14 @@ func serving(args []string) []string {
 	}, args)
 }
 
-// environment is env, and none where there is none: for a command that would be the environment of the test.
+// environment is env, and none where there is none: for a command that would be the environment of the test. The race
+// detector would have each process wait for a second before it ends.
 func environment(env []string) []string {
-	return append([]string{}, env...)
+	out := append([]string{}, env...)
+	if raceEnabled {
+		out = append(out, "GORACE=atexit_sleep_ms=20")
+	}
+	return out
 }
 
 // follow keeps the log, reads the addresses out of it, and reaps the process at its end.

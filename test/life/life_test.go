@@ -99,17 +99,24 @@ func try(ctx context.Context, method, address, content string, header ...string)
 
 // invoke makes a call of the service.
 func invoke(ctx context.Context, conn *grpc.ClientConn, method string) error {
-	var request, answer proto.Message
+	request, answer := messages(method)
+	return conn.Invoke(ctx, fullName(method), request, answer)
+}
+
+func fullName(method string) string {
+	return "/" + recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName + "/" + method
+}
+
+// messages are a method's request, and where its answer goes.
+func messages(method string) (request, answer proto.Message) {
 	switch method {
 	case "Get":
-		request, answer = &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member}, &recoverycodesv1.GetResponse{}
+		return &recoverycodesv1.GetRequest{OrganizationId: organization, MemberId: member}, &recoverycodesv1.GetResponse{}
 	case "Recover":
-		request = &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: code}
-		answer = &recoverycodesv1.RecoverResponse{}
+		return &recoverycodesv1.RecoverRequest{OrganizationId: organization, MemberId: member, RecoveryCode: code}, &recoverycodesv1.RecoverResponse{}
 	default:
-		request, answer = &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: member}, &recoverycodesv1.RotateResponse{}
+		return &recoverycodesv1.RotateRequest{OrganizationId: organization, MemberId: member}, &recoverycodesv1.RotateResponse{}
 	}
-	return conn.Invoke(ctx, "/"+recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName+"/"+method, request, answer)
 }
 
 // await polls until the condition holds.
