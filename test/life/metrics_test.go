@@ -1,12 +1,17 @@
 package life
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"recoverycodes.internal/test/daemon"
@@ -27,45 +32,70 @@ func seriesOf(t *testing.T, d *daemon.Daemon) map[string]bool {
 	return out
 }
 
-// TestCallersMakeNoSeries has callers invent methods, paths, ids, credentials and traces, twice. What they invent the second
-// time adds nothing to the metrics, nor is any of it in them.
+// TestCallersMakeNoSeries has callers invent methods, paths, ids, credentials and traces, twice, where anybody may call and
+// where the policy knows one caller. What they invent the second time adds nothing to the metrics, nor is any of it in
+// them: a caller's name is the policy's, or none.
 func TestCallersMakeNoSeries(t *testing.T) {
-	d := daemon.Start(t, behind(t, answering))
-	conn := d.Dial(t)
-	attack := func(n int) {
-		invented := fmt.Sprintf("invented%d", n)
-		ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+invented, "x-request-id", invented,
-			"idempotency-key", invented, "user-agent", invented, "traceparent", fmt.Sprintf("00-%032x-00f067aa0ba902b7-01", n+1))
-		for _, method := range []string{
-			"/" + invented + "/Get", "/stytch.b2b.recoverycodes.v1.RecoveryCodesService/" + invented, "/grpc.health.v1.Health/" + invented,
-			"/stytch." + invented + "/Get",
-		} {
-			if err := conn.Invoke(ctx, method, nothing(), nothing()); err == nil {
-				t.Errorf("%s was answered", method)
+	policy := filepath.Join(t.TempDir(), "policy.yaml")
+	text := fmt.Sprintf("callers: [{name: login, match: {secret_sha256: %x}, methods: [Get, Recover], organizations: ['*']}]", sha256.Sum256([]byte(secret)))
+	if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		env    []string // over that of a server that serves anybody
+		answer codes.Code
+		series string
+	}{
+		"anybody":  {nil, codes.OK, `{caller="anyone",code="OK",door="grpc",method="Recover"}`},
+		"a policy": {[]string{"RECOVERYCODES_INSECURE_ALLOW_ANY_CALLER=false", "RECOVERYCODES_POLICY=" + policy}, codes.Unauthenticated, `{caller="login",code="OK",door="grpc",method="Get"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := daemon.Start(t, append(behind(t, answering), test.env...))
+			if err := invoke(metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+secret), d.Dial(t), "Get"); err != nil {
+				t.Fatal(err)
 			}
-		}
-		if err := invoke(ctx, conn, "Recover"); err != nil {
-			t.Error(err)
-		}
-		for _, request := range [][2]string{
-			{http.MethodGet, "/" + invented}, {strings.ToUpper(invented), pathGet}, {http.MethodGet, "/v1/b2b/recovery_codes/" + invented + "/" + invented},
-			{http.MethodPost, pathRecover + "/" + invented}, {http.MethodPut, pathRotate + "?" + invented},
-		} {
-			fetch(t, request[0], d.HTTP+request[1], invented, "Authorization", invented, "X-Request-Id", invented, "Traceparent", invented)
+			invent(t, d, 0, test.answer)
+			before := seriesOf(t, d)
+			if len(before) < 30 || !before["recoverycodes_calls_total"+test.series] {
+				t.Fatalf("only %d series, or none of %s", len(before), test.series)
+			}
+			for n := range 20 {
+				invent(t, d, n+1, test.answer)
+			}
+			for name := range seriesOf(t, d) {
+				if !before[name] || strings.Contains(strings.ToLower(name), "invented") {
+					t.Errorf("callers have made %s", name)
+				}
+			}
+		})
+	}
+}
+
+// invent makes calls in which everything is invented that a caller can invent. The one that could be made has an answer to be
+// expected.
+func invent(t *testing.T, d *daemon.Daemon, n int, answer codes.Code) {
+	t.Helper()
+	conn := d.Dial(t)
+	invented := fmt.Sprintf("invented%d", n)
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+invented, "x-request-id", invented,
+		"idempotency-key", invented, "user-agent", invented, "traceparent", fmt.Sprintf("00-%032x-00f067aa0ba902b7-01", n+1),
+		"x-forwarded-client-cert", "URI=spiffe://example.org/"+invented)
+	for _, method := range []string{
+		"/" + invented + "/Get", "/stytch.b2b.recoverycodes.v1.RecoveryCodesService/" + invented, "/grpc.health.v1.Health/" + invented,
+		"/stytch." + invented + "/Get",
+	} {
+		if err := conn.Invoke(ctx, method, nothing(), nothing()); err == nil {
+			t.Errorf("%s was answered", method)
 		}
 	}
-	attack(0)
-	before := seriesOf(t, d)
-	if len(before) < 30 {
-		t.Fatalf("only %d series", len(before))
+	if err := invoke(ctx, conn, "Recover"); status.Code(err) != answer {
+		t.Errorf("%v, want %v", err, answer)
 	}
-	for n := range 20 {
-		attack(n + 1)
-	}
-	for name := range seriesOf(t, d) {
-		if !before[name] || strings.Contains(strings.ToLower(name), "invented") {
-			t.Errorf("callers have made %s", name)
-		}
+	for _, request := range [][2]string{
+		{http.MethodGet, "/" + invented}, {strings.ToUpper(invented), pathGet}, {http.MethodGet, "/v1/b2b/recovery_codes/" + invented + "/" + invented},
+		{http.MethodPost, pathRecover + "/" + invented}, {http.MethodPut, pathRotate + "?" + invented},
+	} {
+		fetch(t, request[0], d.HTTP+request[1], invented, "Authorization", invented, "X-Request-Id", invented, "Traceparent", invented)
 	}
 }
 

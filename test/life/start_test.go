@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -158,6 +159,33 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 			}
 			if strings.Contains(output, secret) {
 				t.Errorf("a secret is shown:\n%s", output)
+			}
+		})
+	}
+}
+
+// TestEverySettingCanBeWrong gives each setting of --help, by itself, a value that is of no use for any. The server does not
+// start and names the setting, so that none can be added whose mistakes are found later or never.
+func TestEverySettingCanBeWrong(t *testing.T) {
+	const useless = "/does/not:exist/\n" // no number, duration, address, URL, id or secret, and no file has this path
+	_, help := daemon.Run(t, nil, "serve", "--help")
+	rows := regexp.MustCompile(`(?m)^  (--[a-z-]+|\(none\)) +([A-Z][A-Z0-9_]+) `).FindAllStringSubmatch(help, -1)
+	if len(rows) < 50 {
+		t.Fatalf("only %d settings in\n%s", len(rows), help)
+	}
+	for _, row := range rows {
+		flag, variable := row[1], row[2]
+		if variable == "OTEL_SDK_DISABLED" {
+			continue // by its specification, what is not true is false
+		}
+		t.Run(variable, func(t *testing.T) {
+			env, args := append(environment("https://stytch.example"), "OTEL_TRACES_EXPORTER=otlp"), []string{flag + "=" + useless}
+			if flag == "(none)" {
+				env, args = append(env, variable+"="+useless), nil
+			}
+			code, output := daemon.Fail(t, env, args...)
+			if code != 2 || !strings.Contains(output, flag) && !strings.Contains(output, variable) {
+				t.Errorf("exit code %d\n%s", code, output)
 			}
 		})
 	}
