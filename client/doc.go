@@ -28,6 +28,10 @@
 // the program runs. Plaintext is by request only: [WithInsecure] on loopback, [WithMeshEncryption] where a sidecar
 // encrypts.
 //
+// # Testing what calls the service
+//
+// Package clienttest runs the service itself inside a test, with an emulated Stytch behind it and faults at wish.
+//
 // # Use from another module
 //
 // The module path, recoverycodes.internal, is private: no server answers for it. A module that requires it needs a line

@@ -1,7 +1,7 @@
 // Command recoverycodesd serves Stytch's B2B recovery-code operations over gRPC and REST, and holds the one Stytch
 // credential so that no caller needs to.
 //
-// This package builds the house out of server/internal and decides nothing else.
+// This package is what belongs to the process: arguments, signals, exit codes, memory. server/internal/daemon is the server.
 package main
 
 import (
@@ -22,6 +22,7 @@ import (
 
 	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/config"
+	"recoverycodes.internal/server/internal/daemon"
 	"recoverycodes.internal/server/internal/reload"
 )
 
@@ -44,7 +45,7 @@ func main() {
 		first := <-signals
 		signal.Stop(signals) // the default is back: a second one ends the process at once
 		if first == os.Interrupt {
-			stop(errInterrupted)
+			stop(daemon.ErrInterrupted)
 		} else {
 			stop(nil)
 		}
@@ -73,13 +74,9 @@ func tuneMemory(getenv func(string) string) {
 	}
 }
 
-// usageError is a mistake in the settings; it ends the process with 2, as a shell expects.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
+// exitCode is 2 after a mistake in the settings, as a shell expects.
 func exitCode(err error) int {
-	var usage usageError
+	var usage daemon.UsageError
 	switch {
 	case err == nil:
 		return 0
@@ -115,16 +112,16 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		if err != nil {
 			return misused(err, stdout, "serve", config.ServeSettings())
 		}
-		return serve(ctx, cfg, stdout, stderr)
+		return daemon.Serve(ctx, cfg, daemon.Options{Stdout: stdout, Stderr: stderr})
 	case "sandbox":
 		cfg, err := config.ParseSandbox(args, getenv)
 		if err != nil {
 			return misused(err, stdout, "sandbox", config.SandboxSettings())
 		}
-		return serveSandbox(ctx, cfg, stderr)
+		return daemon.ServeSandbox(ctx, cfg, stderr)
 	case "check-policy":
 		if len(args) != 1 {
-			return usageError{errors.New("check-policy: want the path of one policy")}
+			return daemon.UsageError{Err: errors.New("check-policy: want the path of one policy")}
 		}
 		return checkPolicy(args[0], stdout)
 	case "new-secret":
@@ -132,15 +129,15 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 		_, err := fmt.Fprintf(stdout, "secret         %s\nsecret_sha256  %s\n", secret, hash)
 		return err
 	case "version":
-		_, err := fmt.Fprintln(stdout, version())
+		_, err := fmt.Fprintln(stdout, daemon.Version())
 		return err
 	case "help", "-h", "-help", "--help":
 		_, err := io.WriteString(stdout, usage)
 		return err
 	case "":
-		return usageError{errors.New("no command; try --help")}
+		return daemon.UsageError{Err: errors.New("no command; try --help")}
 	default:
-		return usageError{fmt.Errorf("no command %q; try --help", command)}
+		return daemon.UsageError{Err: fmt.Errorf("no command %q; try --help", command)}
 	}
 }
 
@@ -160,18 +157,10 @@ func checkPolicy(path string, stdout io.Writer) error {
 // misused answers a request for help with the table of settings, and reports anything else as a mistake of usage.
 func misused(err error, stdout io.Writer, command string, settings []config.Setting) error {
 	if !errors.Is(err, flag.ErrHelp) {
-		return usageError{err}
+		return daemon.UsageError{Err: err}
 	}
 	if _, err := fmt.Fprintf(stdout, "recoverycodesd %s: a flag wins over its environment variable.\n\n", command); err != nil {
 		return err
 	}
 	return config.Help(stdout, settings)
-}
-
-// version is what the build knows of itself.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

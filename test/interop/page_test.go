@@ -37,10 +37,11 @@ func TestPage(t *testing.T) {
 		}
 	}
 	for file, want := range map[string][]string{
-		"client/examples/go/main.go":     {"connect", "recover", "errors"}, // its client knows what to retry
-		"client/examples/node/main.js":   {"retries", "connect", "recover", "errors"},
-		"client/examples/python/main.py": {"retries", "connect", "recover", "errors"},
-		"client/examples/ruby/main.rb":   {"retries", "connect", "recover", "errors"},
+		"client/examples/go/main.go":      {"connect", "recover", "errors"}, // its client knows what to retry
+		"client/clienttest/login_test.go": {"test"},
+		"client/examples/node/main.js":    {"retries", "connect", "recover", "errors"},
+		"client/examples/python/main.py":  {"retries", "connect", "recover", "errors"},
+		"client/examples/ruby/main.rb":    {"retries", "connect", "recover", "errors"},
 	} {
 		if !slices.Equal(quoted[file], want) {
 			t.Errorf("%s: the page quotes %v, want %v", file, quoted[file], want)

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -56,7 +56,7 @@ func openStores(cfg *config.Serve, projectID string, run time.Duration, observer
 		Lease: run + 5*time.Second, // above the longest run by what a busy machine may add
 	})
 	if err != nil {
-		return nil, nil, usageError{fmt.Errorf("--once-redis-url: %w", err)}
+		return nil, nil, UsageError{Err: fmt.Errorf("--once-redis-url: %w", err)}
 	}
 	counts, err := attempts.NewRedis(keys.Client(), attempts.RedisConfig{
 		Limits: limits, Secrets: secrets, FailOpen: !cfg.AttemptsFailClosed,
@@ -66,7 +66,7 @@ func openStores(cfg *config.Serve, projectID string, run time.Duration, observer
 		err = check(keys, counts, log)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(usageError{fmt.Errorf("--once-redis-url: %w", err)}, keys.Close())
+		return nil, nil, errors.Join(UsageError{Err: fmt.Errorf("--once-redis-url: %w", err)}, keys.Close())
 	}
 	return keys, bounded(counts, limits), nil
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -43,7 +43,7 @@ func openAudit(cfg *config.Serve, stdout io.Writer, log *zap.Logger, observer fu
 		OnDrop: func() { observer().AuditDropped() },
 	})
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--audit-file: %w", err)}
+		return nil, UsageError{Err: fmt.Errorf("--audit-file: %w", err)}
 	}
 	return &interceptor.Audit{Log: lines, Fingerprint: fingerprint, FailClosed: cfg.AuditFailClosed}, nil
 }
@@ -74,7 +74,7 @@ func (s *server) openGuard(cfg *config.Serve, projectID string) (*access.Guard, 
 		return err
 	}, func(err error) { s.observer.NotReloaded("policy", err) })
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--policy: %w", err)}
+		return nil, UsageError{Err: fmt.Errorf("--policy: %w", err)}
 	}
 	s.observer.Gauge("recoverycodes_policy_callers", "Callers that the policy in force names.",
 		func() float64 { return float64(guard.Callers()) })
@@ -91,7 +91,7 @@ func (s *server) openTLS(cfg *config.Serve) (*access.TLS, error) {
 		Certificate: cfg.TLSCertificate, Key: cfg.TLSKey, ClientCA: cfg.TLSClientCA, MinVersion: cfg.TLSMinVersion,
 	}, cfg.ReloadInterval, func(err error) { s.observer.NotReloaded("tls", err) })
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--tls-certificate-file, --tls-key-file, --tls-client-ca-file: %w", err)}
+		return nil, UsageError{Err: fmt.Errorf("--tls-certificate-file, --tls-key-file, --tls-client-ca-file: %w", err)}
 	}
 	s.observer.Gauge("recoverycodes_certificate_expiry_timestamp_seconds", "When the doors' certificate ends.",
 		func() float64 { return float64(secure.NotAfter().Unix()) })
@@ -118,7 +118,7 @@ func (s *server) followSecret(cfg *config.Serve, client *stytch.Client) (now fun
 		return nil
 	}, func(err error) { s.observer.NotReloaded("secret", err) })
 	if err != nil {
-		return nil, usageError{fmt.Errorf("STYTCH_SECRET_FILE: %w", err)}
+		return nil, UsageError{Err: fmt.Errorf("STYTCH_SECRET_FILE: %w", err)}
 	}
 	s.watchers = append(s.watchers, watcher.Run)
 	return watcher.Now, nil

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -34,10 +34,10 @@ func (s *server) openTracing(cfg *config.Serve) (err error) {
 		return nil
 	}
 	s.tracing, err = telemetry.OpenTracing(telemetry.TraceSettings{
-		Protocol: cfg.TraceProtocol, Propagators: cfg.Propagators, Version: version(),
+		Protocol: cfg.TraceProtocol, Propagators: cfg.Propagators, Version: Version(),
 	}, s.observer.ExportFailed)
 	if err != nil {
-		return usageError{err}
+		return UsageError{Err: err}
 	}
 	s.observer.Trace(s.tracing)
 	return nil
@@ -60,7 +60,7 @@ func (s *server) measure() {
 				revision = setting.Value
 			}
 		}
-		s.observer.Build(version(), info.GoVersion, revision)
+		s.observer.Build(Version(), info.GoVersion, revision)
 	}
 	s.observer.Gauge("recoverycodes_ready", "1 while the server is ready, 0 from the moment it is told to stop.", func() float64 {
 		if s.ready.Load() {

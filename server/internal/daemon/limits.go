@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -98,6 +98,6 @@ func httpServer(handler http.Handler, limit time.Duration) *http.Server {
 			PingTimeout:                   pingLimit,
 		},
 		DisableGeneralOptionsHandler: true,                       // who asks OPTIONS * is asked who he is, like everybody
-		ErrorLog:                     log.New(io.Discard, "", 0), // lines of another form, with addresses; see main
+		ErrorLog:                     log.New(io.Discard, "", 0), // lines of another form, with addresses
 	}
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"bytes"
@@ -25,11 +25,12 @@ import (
 // knows what can be left out, decides what to do with a large one.
 const maxAnswer = 8 << 20
 
-// serve runs the server until ctx ends or one of its parts fails, then takes it down in order.
-func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) error {
-	log, level, endLog, err := telemetry.NewLogger(stderr, formatFor(cfg.LogFormat, stderr), cfg.LogLevel)
+// Serve runs the server until ctx ends or one of its parts fails, then takes it down in order and returns when all of it
+// has ended. A ctx whose cause is ErrInterrupted ends it without the delay.
+func Serve(ctx context.Context, cfg *config.Serve, o Options) error {
+	log, level, endLog, err := telemetry.NewLogger(o.Stderr, formatFor(cfg.LogFormat, o.Stderr), cfg.LogLevel)
 	if err != nil {
-		return usageError{err}
+		return UsageError{Err: err}
 	}
 	defer endLog()
 	parts, partsFailed := errgroup.WithContext(context.WithoutCancel(ctx))
@@ -37,24 +38,28 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 	upstream := stytch.Config{
 		BaseURL: cfg.BaseURL, ProjectID: cfg.ProjectID, Secret: cfg.Secret,
 		RootCAs:        cfg.RootCAs,
-		UserAgent:      "recoverycodesd/" + version(),
+		UserAgent:      "recoverycodesd/" + Version(),
 		ConnectTimeout: cfg.ConnectTimeout, HeaderTimeout: cfg.HeaderTimeout, Timeout: cfg.UpstreamTimeout,
 		MaxAnswerBytes: maxAnswer,
 	}
 	// The sandbox goes last, after every call to it has ended.
 	endSandbox := func() {}
 	if cfg.Sandbox {
-		endSandbox, err = startSandbox(parts, cfg.SandboxSeed, &upstream)
-		if err != nil {
-			return err
+		at := o.Sandbox
+		if at == nil {
+			if at, endSandbox, err = startSandbox(parts, cfg.SandboxSeed); err != nil {
+				return err
+			}
 		}
+		upstream.BaseURL = &url.URL{Scheme: "http", Host: at.String()}
+		upstream.ProjectID, upstream.Secret = sandbox.ProjectID, sandbox.Secret
 		log.Info("an emulated Stytch answers; nothing leaves this machine")
 	}
 	if cfg.AllowAnyCaller {
 		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes (--insecure-allow-any-caller)")
 	}
 
-	s, err := build(cfg, upstream, stdout, log, level)
+	s, err := build(cfg, upstream, o.Stdout, log, level)
 	if err != nil {
 		endSandbox()
 		return errors.Join(err, parts.Wait())
@@ -64,13 +69,16 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 		zap.Stringer("grpc", s.grpcListener.Addr()),
 		zap.Stringer("http", s.httpListener.Addr()),
 		zap.Stringer("admin", s.adminListener.Addr()),
-		zap.String("version", version()))
+		zap.String("version", Version()))
+	if o.Serving != nil {
+		o.Serving(Addresses{GRPC: s.grpcListener.Addr(), HTTP: s.httpListener.Addr(), Admin: s.adminListener.Addr()})
+	}
 
 	delay := cfg.DrainDelay
 	select {
 	case <-ctx.Done():
 		log.Info("stopping")
-		if errors.Is(context.Cause(ctx), errInterrupted) {
+		if errors.Is(context.Cause(ctx), ErrInterrupted) {
 			delay = 0 // whoever sits at the terminal has no balancer to wait for
 		}
 	case <-partsFailed.Done():
@@ -84,21 +92,19 @@ func serve(ctx context.Context, cfg *config.Serve, stdout, stderr io.Writer) err
 	return err
 }
 
-// startSandbox runs the emulated Stytch on a port of its own and points the upstream there.
-func startSandbox(parts *errgroup.Group, seed []byte, upstream *stytch.Config) (end func(), err error) {
+// startSandbox runs the emulated Stytch on a port of its own until end is called.
+func startSandbox(parts *errgroup.Group, seed []byte) (at net.Addr, end func(), err error) {
 	emulated, err := newSandbox("--sandbox-seed", seed, sandbox.Options{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a loopback listener binds at once
 	if err != nil {
-		return nil, fmt.Errorf("sandbox: %w", err)
+		return nil, nil, fmt.Errorf("sandbox: %w", err)
 	}
-	upstream.BaseURL = &url.URL{Scheme: "http", Host: listener.Addr().String()}
-	upstream.ProjectID, upstream.Secret = sandbox.ProjectID, sandbox.Secret
 	ctx, end := context.WithCancel(context.Background())
 	parts.Go(func() error { return emulated.Serve(ctx, listener) })
-	return end, nil
+	return listener.Addr(), end, nil
 }
 
 // newSandbox reads the seed, which came by the named setting, and makes the sandbox.
@@ -106,22 +112,22 @@ func newSandbox(setting string, seed []byte, options sandbox.Options) (*sandbox.
 	if seed != nil {
 		read, err := sandbox.ReadSeed(bytes.NewReader(seed))
 		if err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w", setting, err)}
+			return nil, UsageError{Err: fmt.Errorf("%s: %w", setting, err)}
 		}
 		options.Seed = read
 	}
 	emulated, err := sandbox.New(options)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("%s: %w", setting, err)}
+		return nil, UsageError{Err: fmt.Errorf("%s: %w", setting, err)}
 	}
 	return emulated, nil
 }
 
-// serveSandbox runs the emulated Stytch alone.
-func serveSandbox(ctx context.Context, cfg *config.Sandbox, stderr io.Writer) error {
+// ServeSandbox runs the emulated Stytch alone until ctx ends, and tells stderr where and how it can be called.
+func ServeSandbox(ctx context.Context, cfg *config.Sandbox, stderr io.Writer) error {
 	host, _, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
-		return usageError{fmt.Errorf("--listen: %w", err)}
+		return UsageError{Err: fmt.Errorf("--listen: %w", err)}
 	}
 	options := sandbox.Options{TLS: cfg.TLS}
 	if host != "" {

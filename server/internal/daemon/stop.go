@@ -1,16 +1,12 @@
-package main
+package daemon
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 )
-
-// errInterrupted is why a context ended whose process was interrupted at a terminal.
-var errInterrupted = errors.New("interrupted")
 
 // closeLimit bounds how long a stop waits for the last audit lines and spans, and answerLimit for the last answers.
 const (

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"crypto/sha256"
@@ -104,7 +104,7 @@ func (s *server) openTokens(cfg *config.Serve) (*tokens, error) {
 		return nil
 	}, func(err error) { s.observer.NotReloaded("admin_token", err) })
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--admin-token-file: %w", err)}
+		return nil, UsageError{Err: fmt.Errorf("--admin-token-file: %w", err)}
 	}
 	s.watchers = append(s.watchers, watcher.Run)
 	return t, nil
