@@ -50,7 +50,7 @@ var notRun = map[string]map[string]struct{ why, test, dir string }{
 
 // setUp is what a page takes for granted: that a server runs, or that its reader has a credential.
 var setUp = map[string]func(t *testing.T, s *stage){
-	"README.md": func(t *testing.T, s *stage) {
+	"README.md": func(_ *testing.T, s *stage) {
 		// A project and a secret for which the page has dots.
 		s.replace("=project-test-…", "=project-test-1", "STYTCH_SECRET=…", "STYTCH_SECRET=hush-hush")
 	},
@@ -61,11 +61,11 @@ var setUp = map[string]func(t *testing.T, s *stage){
 		s.replace(pod+"token", s.path("issuer-token"), pod+"ca.crt", s.path("issuer.pem"))
 		s.export("RECOVERYCODES_SANDBOX=true", "STYTCH_PROJECT_ID=project-test-00000000-0000-4000-8000-000000000000")
 	},
-	"docs/callers.md": func(t *testing.T, s *stage) { s.use(daemon.Start(t, nil, "--sandbox")) },
+	"docs/callers.md": func(t *testing.T, s *stage) { s.use(start(t, "--sandbox")) },
 	"docs/operations.md": func(t *testing.T, s *stage) {
 		const token = "of-the-admin-door-0123456789-0123456789"
 		s.write(t, "admin-token", token+"\n")
-		d := daemon.Start(t, nil, "--sandbox", "--admin-token-file="+s.path("admin-token"), "--audit-file="+s.path("audit.log"))
+		d := start(t, "--sandbox", "--admin-token-file="+s.path("admin-token"), "--audit-file="+s.path("audit.log"))
 		s.use(d)
 		lost := `{"organization_id":"example-org","member_id":"member-test-fault-status-500-after-effect","recovery_code":"sand-b0xc-ode1"}`
 		out, _ := exec.Command("curl", "-si", d.HTTP+"/v1/b2b/recovery_codes/recover", "-H", "Content-Type: application/json", "-d", lost).Output()
@@ -171,14 +171,17 @@ func unavailable(t *testing.T, format string, args ...any) {
 // TestPorts: the addresses that pages name are where the server listens by itself, since TestCommands puts others in
 // their place.
 func TestPorts(t *testing.T) {
-	code, help := daemon.Run(t, nil, "serve", "--help")
-	codeOfSandbox, helpOfSandbox := daemon.Run(t, nil, "sandbox", "--help")
-	if code != 0 || codeOfSandbox != 0 {
-		t.Fatal(code, codeOfSandbox)
+	var help string
+	for _, of := range []string{"serve", "sandbox"} {
+		text, err := exec.Command(binary(t, "recoverycodesd"), of, "--help").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		help += string(text)
 	}
 	for _, page := range pages(t) {
 		for _, m := range regexp.MustCompile(`(?:localhost|127\.0\.0\.1):(\d+)`).FindAllStringSubmatch(read(t, page), -1) {
-			if !strings.Contains(help+helpOfSandbox, " 127.0.0.1:"+m[1]+" ") && m[1] != "4318" { // OpenTelemetry's
+			if !strings.Contains(help, " 127.0.0.1:"+m[1]+" ") && m[1] != "4318" { // OpenTelemetry's
 				t.Errorf("%s: nothing listens at %s", page, m[0])
 			}
 		}

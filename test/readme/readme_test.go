@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"recoverycodes.internal/test/daemon"
 )
 
 const root = "../.."
@@ -29,8 +27,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	m.Run()
-	daemon.Remove()
+	os.Exit(m.Run())
 }
 
 // read returns a file of the repository, by its path from the root.
@@ -50,7 +47,7 @@ func TestSettings(t *testing.T) {
 	if !ok {
 		t.Fatal("the README has no settings table")
 	}
-	help, err := exec.Command(daemon.Binary(t), "serve", "--help").Output()
+	help, err := exec.Command(binary(t, "recoverycodesd"), "serve", "--help").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,25 @@ var built = sync.OnceValue(func() error {
 	return nil
 })
 
+// binary returns the path of a command that the README has its reader build.
+func binary(t *testing.T, name string) string {
+	t.Helper()
+	if err := built(); err != nil {
+		t.Fatal(err)
+	}
+	path, err := filepath.Abs(filepath.Join(root, "bin", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// start runs the server until the test ends.
+func start(t *testing.T, args ...string) *daemon.Daemon {
+	t.Helper()
+	return daemon.StartBuild(t, binary(t, "recoverycodesd"), nil, nil, args...)
+}
+
 // A stage is where the commands of one page are run: a directory with a copy of the work tree in it, an environment, and
 // what is put in the place of what the page says.
 type stage struct {
@@ -43,13 +62,7 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	if err := built(); err != nil {
-		t.Fatal(err)
-	}
-	bin, err := filepath.Abs(filepath.Join(root, "bin"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := filepath.Dir(binary(t, "recoverycodesd"))
 	// Its name is that of a clone, which pages go back to from a directory beside it.
 	s := &stage{dir: filepath.Join(t.TempDir(), "recoverycodes"), cleanup: t.Cleanup}
 	copyTree(t, s.dir)
