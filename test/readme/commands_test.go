@@ -2,10 +2,12 @@ package readme
 
 import (
 	"encoding/pem"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,10 +93,17 @@ func TestCommands(t *testing.T) {
 			unavailable(t, "%v", err)
 		}
 	}
-	ran := 0
+	toRun := 0
 	for _, page := range pages(t) {
+		blocks := blocksOf(t, page)
+		for _, b := range blocks {
+			for _, c := range b.commands() {
+				if _, listed := notRun[page][c.text]; !listed {
+					toRun++
+				}
+			}
+		}
 		t.Run(page, func(t *testing.T) {
-			blocks := blocksOf(t, page)
 			left := make(map[string]bool)
 			for text := range notRun[page] {
 				left[text] = true
@@ -116,7 +125,6 @@ func TestCommands(t *testing.T) {
 				if len(run) == 0 {
 					continue
 				}
-				ran += len(run)
 				if s == nil {
 					s = newStage(t)
 					if set := setUp[page]; set != nil {
@@ -130,8 +138,13 @@ func TestCommands(t *testing.T) {
 			}
 		})
 	}
-	if ran < 30 {
-		t.Errorf("only %d commands were run", ran)
+	if toRun < 30 {
+		t.Errorf("only %d commands are to be run", toRun)
+	}
+	for _, page := range slices.Concat(slices.Collect(maps.Keys(notRun)), slices.Collect(maps.Keys(setUp))) {
+		if !slices.Contains(pages(t), page) {
+			t.Errorf("there is no %s", page)
+		}
 	}
 }
 
