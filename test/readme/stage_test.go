@@ -79,7 +79,7 @@ func newStage(t *testing.T) *stage {
 	s.write(t, ".curlrc", "fail-with-body\nsilent\n") // a refusal is a failure
 	s.export("PATH="+strings.Join([]string{bin, standIns(t), os.Getenv("PATH")}, string(filepath.ListSeparator)), "CURL_HOME="+s.dir,
 		"RECOVERYCODES_GRPC_LISTEN=127.0.0.1:0", "RECOVERYCODES_HTTP_LISTEN=127.0.0.1:0", "RECOVERYCODES_ADMIN_LISTEN=127.0.0.1:0",
-		"RECOVERYCODES_SANDBOX_LISTEN=127.0.0.1:0", "RECOVERYCODES_DRAIN_DELAY=0s", "GOFLAGS=-buildvcs=false")
+		"RECOVERYCODES_SANDBOX_LISTEN=127.0.0.1:0", "RECOVERYCODES_DRAIN_DELAY=0s")
 	return s
 }
 
