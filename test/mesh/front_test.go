@@ -144,6 +144,31 @@ func TestProxiesPassEverything(t *testing.T) {
 	}
 }
 
+// TestProxiesPassTraces: a caller's trace, in either form, is the one that the server joins.
+func TestProxiesPassTraces(t *testing.T) {
+	sandbox := *daemon.StartSandbox(t, false)
+	nowhere := wireTo(t, "tcp", "/nowhere") // its connections end at once
+	sandbox.Env = append(sandbox.Env[:len(sandbox.Env):len(sandbox.Env)], "OTEL_EXPORTER_OTLP_ENDPOINT=http://"+nowhere.address)
+	r := newReplica(t, &sandbox, patient...)
+	n := 0
+	for _, program := range programs {
+		p := program.run(t, setup{Doors: before(r)})
+		for _, door := range doors {
+			call := door.dial(t, p.socket(door.name), nil)
+			for name, form := range map[string]string{"traceparent": "00-%s-00f067aa0ba902b7-01", "b3": "%s-00f067aa0ba902b7-1"} {
+				n++
+				trace := fmt.Sprintf("4bf92f3577b34da6a3ce929d0e0e%04x", n)
+				if a := call(t.Context(), "Get", faulty("slow-0", "traces"), name, fmt.Sprintf(form, trace)); !a.ok {
+					t.Errorf("%s, %s: %+v", program.name, door.name, a)
+				}
+				if !r.AwaitLog(`"trace_id":"`+trace+`"`, 1) {
+					t.Errorf("%s, %s: %s does not arrive", program.name, door.name, name)
+				}
+			}
+		}
+	}
+}
+
 // TestProxiesPassWhatGRPCNeeds: health, the caller's deadline, and at once the header of an answer that is still to come,
 // which keeps the hops in front of the proxy from sending the call again.
 func TestProxiesPassWhatGRPCNeeds(t *testing.T) {
