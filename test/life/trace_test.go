@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -113,6 +114,7 @@ func TestSpans(t *testing.T) {
 				mu.Unlock()
 				answering(w, r)
 			}), settings...)
+			_, upstream, _ := strings.Cut(env[2], "://") // of STYTCH_BASE_URL
 			d := daemon.Start(t, append(env, "OTEL_BSP_SCHEDULE_DELAY=3600000")) // only the stop sends
 			conn := d.Dial(t)
 			traceparent, b3 := "00-"+traceID+"-"+parentID+"-01", traceID+"-"+parentID+"-1"
@@ -153,6 +155,9 @@ func TestSpans(t *testing.T) {
 				name, parent := s.GetName(), hex.EncodeToString(s.GetParentSpanId())
 				if s.GetKind() == tracev1.Span_SPAN_KIND_CLIENT {
 					name += " for " + doors[parent]
+					if got := serverOf(s); got != upstream {
+						t.Errorf("%s went to %s, want %s", name, got, upstream)
+					}
 				} else if parent != parentID {
 					t.Errorf("%s is below %s", name, parent)
 				}
@@ -185,6 +190,20 @@ func TestSpans(t *testing.T) {
 			}
 		})
 	}
+}
+
+// serverOf is where a span says that its request went.
+func serverOf(s *tracev1.Span) string {
+	var host, port string
+	for _, a := range s.GetAttributes() {
+		switch a.GetKey() {
+		case "server.address":
+			host = a.GetValue().GetStringValue()
+		case "server.port":
+			port = strconv.FormatInt(a.GetValue().GetIntValue(), 10)
+		}
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // TestNoSpansUnasked has a collector at hand that nobody asks for.

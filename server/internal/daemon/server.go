@@ -71,7 +71,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		}
 	}()
 	if cfg.Traces {
-		upstream.OnRequest = s.requesting(upstream.BaseURL.Hostname())
+		upstream.OnRequest = s.requesting(upstream.BaseURL)
 	}
 	client, err := stytch.New(upstream)
 	if err != nil {

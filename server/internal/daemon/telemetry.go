@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"runtime/debug"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/term"
@@ -43,10 +45,15 @@ func (s *server) openTracing(cfg *config.Serve) (err error) {
 	return nil
 }
 
-// requesting makes the spans of requests to the upstream.
-func (s *server) requesting(host string) func(context.Context, string, string) func(stytch.Exchange) {
+// requesting makes the spans of requests to the upstream at an address.
+func (s *server) requesting(at *url.URL) func(context.Context, string, string) func(stytch.Exchange) {
+	host := at.Hostname()
+	port, err := strconv.Atoi(at.Port())
+	if err != nil { // the address names none
+		port = map[string]int{"http": 80, "https": 443}[at.Scheme]
+	}
 	return func(ctx context.Context, method, route string) func(stytch.Exchange) {
-		ended := s.observer.Requesting(ctx, host, method, route)
+		ended := s.observer.Requesting(ctx, host, port, method, route)
 		return func(x stytch.Exchange) { ended(x.Status, string(x.Fault)) }
 	}
 }

@@ -124,15 +124,15 @@ func failed(span trace.Span, kind string) {
 	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 }
 
-// Requesting begins the span of a request to the upstream and returns what ends it, by the HTTP status, 0 when none came
+// Requesting begins the span of a request to the upstream at host and port, and returns what ends it, by the HTTP status, 0 when none came
 // back, and the class of what cut the exchange short. Nothing of it goes along with the request. Without tracing it
 // returns nil.
-func (o *Observer) Requesting(ctx context.Context, host, method, route string) func(status int, fault string) {
+func (o *Observer) Requesting(ctx context.Context, host string, port int, method, route string) func(status int, fault string) {
 	if o.tracing == nil {
 		return nil
 	}
 	_, span := o.tracing.tracer.Start(ctx, method+" "+route, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		semconv.HTTPRequestMethodKey.String(method), semconv.URLTemplate(route), semconv.ServerAddress(host)))
+		semconv.HTTPRequestMethodKey.String(method), semconv.URLTemplate(route), semconv.ServerAddress(host), semconv.ServerPort(port)))
 	return func(status int, fault string) {
 		if status != 0 {
 			span.SetAttributes(semconv.HTTPResponseStatusCode(status))

@@ -168,7 +168,7 @@ func TestJoiningTraces(t *testing.T) {
 			o, spans := traced(t, test.known...)
 			r := record(call.GRPC, service+"Get", nil)
 			ctx := o.ArrivedRPC(t.Context(), r, propagation.MapCarrier(test.header))
-			o.Requesting(ctx, "test.stytch.com", "GET", "/a/{b}")(503, "")
+			o.Requesting(ctx, "test.stytch.com", 443, "GET", "/a/{b}")(503, "")
 			o.Ended(r, nil)
 			got := spans()
 			if len(got) != 2 {
@@ -182,8 +182,8 @@ func TestJoiningTraces(t *testing.T) {
 				t.Errorf("the upstream's span is %v below %v", upstream.SpanKind, upstream.Parent)
 			}
 			want := map[string]string{
-				"http.request.method": "GET", "url.template": "/a/{b}", "server.address": "test.stytch.com", "http.response.status_code": "503",
-				"error.type": "503",
+				"http.request.method": "GET", "url.template": "/a/{b}", "server.address": "test.stytch.com", "server.port": "443",
+				"http.response.status_code": "503", "error.type": "503",
 			}
 			if diff := cmp.Diff(want, attributesOf(upstream)); diff != "" {
 				t.Errorf("attributes (-want +got):\n%s", diff)
@@ -312,7 +312,7 @@ func BenchmarkWithoutSpans(b *testing.B) {
 
 func withoutSpans(o *telemetry.Observer, r *call.Call, header propagation.HeaderCarrier) {
 	ctx := o.ArrivedHTTP(context.Background(), r, header, "GET", "/a/{b}", false)
-	if o.Requesting(ctx, "host", "GET", "/a/{b}") != nil {
+	if o.Requesting(ctx, "host", 443, "GET", "/a/{b}") != nil {
 		panic("a span is made")
 	}
 	o.AnsweredHTTP(r, 200)
