@@ -44,23 +44,30 @@ func run(ctx context.Context, args, environment []string, stdout io.Writer) erro
 	if err := os.MkdirAll(*out, 0o755); err != nil { //nolint:gosec // what is handed out is public
 		return err
 	}
-	var files []string
-	for command := range strings.SplitSeq(*only, ",") {
-		if commands[command] == "" {
-			return fmt.Errorf("-commands: there is no %q", command)
+	var names, sources []string
+	for name := range strings.SplitSeq(*only, ",") {
+		if commands[name] == "" {
+			return fmt.Errorf("-commands: there is no %q", name)
 		}
-		for platform := range strings.SplitSeq(*platforms, ",") {
-			system, processor, ok := strings.Cut(platform, "/")
-			if !ok {
-				return fmt.Errorf("-platforms: want system/processor, such as linux/amd64, not %q", platform)
-			}
-			binary := strings.Join([]string{command, system, processor}, "-")
-			path := filepath.Join(*out, binary)
-			if err := build(ctx, path, commands[command], system, processor, environment); err != nil {
+		names, sources = append(names, name), append(sources, commands[name])
+	}
+	var files []string
+	for platform := range strings.SplitSeq(*platforms, ",") {
+		system, processor, ok := strings.Cut(platform, "/")
+		if !ok {
+			return fmt.Errorf("-platforms: want system/processor, such as linux/amd64, not %q", platform)
+		}
+		built, err := build(ctx, *out, sources, system, processor, environment)
+		if err != nil {
+			return err
+		}
+		for i, name := range names {
+			binary := strings.Join([]string{name, system, processor}, "-")
+			materials := binary + ".cdx.json"
+			if err := os.Rename(built[i], filepath.Join(*out, binary)); err != nil {
 				return err
 			}
-			materials := binary + ".cdx.json"
-			if err := describe(path, filepath.Join(*out, materials), command, platform); err != nil {
+			if err := describe(filepath.Join(*out, binary), filepath.Join(*out, materials), name, platform); err != nil {
 				return fmt.Errorf("%s: %w", binary, err)
 			}
 			files = append(files, binary, materials)
@@ -69,20 +76,25 @@ func run(ctx context.Context, args, environment []string, stdout io.Writer) erro
 	return writeSums(*out, files, stdout)
 }
 
-// build compiles one command. Nothing of the machine goes into the binary: no path, no link to a C library, no random
-// id. Its version is that of the commit, with +dirty when the work tree differs from it.
-func build(ctx context.Context, path, source, system, processor string, environment []string) error {
-	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=true", "-mod=readonly", //nolint:gosec // the operator's own words
-		"-ldflags=-s -w -buildid=", "-o", path, source)
+// build compiles commands for one platform, all at once since most of what they are made of is the same, and returns where
+// in dir they are. Nothing of the machine goes into the binaries: no path, no link to a C library, no random id. Their
+// version is that of the commit, with +dirty when the work tree differs from it.
+func build(ctx context.Context, dir string, sources []string, system, processor string, environment []string) (paths []string, err error) {
+	command := exec.CommandContext(ctx, "go", append([]string{ //nolint:gosec // the operator's own words
+		"build", "-trimpath", "-buildvcs=true", "-mod=readonly", "-ldflags=-s -w -buildid=", "-o", dir + string(filepath.Separator),
+	}, sources...)...)
 	// GOAMD64 and its like, and GOEXPERIMENT, change what is compiled.
 	command.Env = append(slices.DeleteFunc(slices.Clone(environment), func(variable string) bool {
 		name, _, _ := strings.Cut(variable, "=")
 		return name == "GOEXPERIMENT" || name == "GOFIPS140" || name == "GOFLAGS" || strings.HasPrefix(name, "GOAMD") || strings.HasPrefix(name, "GOARM")
 	}), "CGO_ENABLED=0", "GOOS="+system, "GOARCH="+processor)
 	if text, err := command.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s for %s/%s: %w\n%s", source, system, processor, err, text)
+		return nil, fmt.Errorf("%s for %s/%s: %w\n%s", strings.Join(sources, " and "), system, processor, err, text)
 	}
-	return nil
+	for _, source := range sources {
+		paths = append(paths, filepath.Join(dir, filepath.Base(source)))
+	}
+	return paths, nil
 }
 
 // writeSums writes SHA256SUMS as sha256sum -c reads it, and tells what was made.

@@ -164,6 +164,7 @@ func sandboxed(t *testing.T, preset string, args ...string) string {
 
 // TestPods starts the binary with what each preset renders, asks what the probes ask, and makes a call.
 func TestPods(t *testing.T) {
+	t.Parallel()
 	for _, preset := range presets {
 		t.Run(preset, func(t *testing.T) {
 			rendered := sandboxed(t, preset)
@@ -232,6 +233,7 @@ func statusOf(t *testing.T, address, token string) int {
 // TestPodStopsInTime stops a pod that has all to do that a stop can have: a call at Stytch that takes longer than it may, and
 // somebody who watches. It ends by itself before the grace period that was rendered for its settings is over.
 func TestPodStopsInTime(t *testing.T) {
+	t.Parallel()
 	rendered := sandboxed(t, "none", "--set=settings.drain-delay=500ms,settings.drain-timeout=1s,settings.upstream-timeout=3s")
 	p := podOf(t, rendered)
 	d := newCluster(t, rendered, "").start(t, p)

@@ -84,6 +84,7 @@ func binaryOf(dir, command string) string {
 // TestReleaseIsReproducible: the same commit gives the same bytes in another directory. Both builds share the compiler's
 // cache, so that what the compiler itself makes of a file twice is Go's promise and not tested here.
 func TestReleaseIsReproducible(t *testing.T) {
+	t.Parallel()
 	dirs := released(t)
 	var sums [2]map[string]string
 	for i, dir := range dirs {
@@ -122,6 +123,7 @@ func TestReleaseIsReproducible(t *testing.T) {
 
 // TestReleasedBinaries: they are small, need nothing of the system, know their version and nothing of where they were built.
 func TestReleasedBinaries(t *testing.T) {
+	t.Parallel()
 	dir := released(t)[0]
 	commit := strings.TrimSpace(output(t, root, "git", "rev-parse", "HEAD"))
 	home := strings.TrimSpace(output(t, root, "go", "env", "GOROOT"))
@@ -166,6 +168,7 @@ func TestReleasedBinaries(t *testing.T) {
 
 // TestMaterials: the bill lists what go version -m lists.
 func TestMaterials(t *testing.T) {
+	t.Parallel()
 	path := binaryOf(released(t)[0], "recoverycodesd")
 	text, err := os.ReadFile(path + ".cdx.json")
 	if err != nil {
@@ -211,6 +214,7 @@ func TestMaterials(t *testing.T) {
 
 // TestReleaseNeedsAVersion: what cannot say which commit it is of is not handed out.
 func TestReleaseNeedsAVersion(t *testing.T) {
+	t.Parallel()
 	clone := filepath.Dir(released(t)[1])
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, exported{os.DirFS(clone)}); err != nil {

@@ -114,7 +114,7 @@ func TestSpans(t *testing.T) {
 				mu.Unlock()
 				answering(w, r)
 			}), settings...)
-			_, upstream, _ := strings.Cut(env[2], "://") // of STYTCH_BASE_URL
+			_, upstream, _ := strings.Cut(env[2], "://")                         // of STYTCH_BASE_URL
 			d := daemon.Start(t, append(env, "OTEL_BSP_SCHEDULE_DELAY=3600000")) // only the stop sends
 			conn := d.Dial(t)
 			traceparent, b3 := "00-"+traceID+"-"+parentID+"-01", traceID+"-"+parentID+"-1"
