@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	"recoverycodes.internal/test/daemon"
@@ -99,5 +100,59 @@ func TestLogLevelChangesWhileItRuns(t *testing.T) {
 	if log := d.Log(); strings.Contains(log, `"request_id":"before"`) || strings.Contains(log, `"request_id":"after"`) ||
 		strings.Count(log, "the log level was changed") != 2 {
 		t.Errorf("%s", log)
+	}
+}
+
+// TestRequestIDs proposes ids through both doors. One that is sane is taken, in the place of others the server makes one; either
+// way the caller is given it and the access line has it.
+func TestRequestIDs(t *testing.T) {
+	d := daemon.Start(t, behind(t, answering))
+	conn := d.Dial(t)
+	for door, call := range map[string]func(t *testing.T, proposed string) string{
+		"grpc": func(t *testing.T, proposed string) string {
+			var header metadata.MD
+			ctx := t.Context()
+			if proposed != "" {
+				ctx = metadata.AppendToOutgoingContext(ctx, "x-request-id", proposed)
+			}
+			request, answer := messages("Get")
+			if err := conn.Invoke(ctx, fullName("Get"), request, answer, grpc.Header(&header)); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(header.Get("x-request-id"), " and ")
+		},
+		"rest": func(t *testing.T, proposed string) string {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.HTTP+pathGet, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if proposed != "" {
+				req.Header.Set("X-Request-Id", proposed)
+			}
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			return strings.Join(resp.Header.Values("X-Request-Id"), " and ")
+		},
+	} {
+		for name, test := range map[string]struct {
+			proposed string
+			taken    bool
+		}{
+			"sane": {"id-of-" + door, true}, "none": {"", false}, "too long": {strings.Repeat("x", 129), false}, "two words": {"two words", false},
+			"quoted": {`"}`, false},
+		} {
+			t.Run(door+", "+name, func(t *testing.T) {
+				got := call(t, test.proposed)
+				if got == "" || strings.Contains(got, " ") || (got == test.proposed) != test.taken {
+					t.Errorf("%q became %q", test.proposed, got)
+				}
+				if !d.AwaitLog(`"request_id":"`+got+`"`, 1) {
+					t.Errorf("no line, or more than one, has %q\n%s", got, d.Log())
+				}
+			})
+		}
 	}
 }

@@ -21,6 +21,9 @@ func newTerminal(t *testing.T) (tty, keyboard *os.File, screen <-chan string) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
+		if os.Getenv("RECOVERYCODES_CI") != "" {
+			t.Fatal(err)
+		}
 		t.Skipf("no terminals here: %v", err)
 	}
 	t.Cleanup(func() { _ = keyboard.Close() })
