@@ -10,9 +10,9 @@ BENCH ?=
 
 .PHONY: run build test interop soak bench fuzz lint fmt generate generate-polyglot check-generate accept-contract tools packaging-tools chart image release clean
 
-## run: start the server on loopback with an emulated Stytch behind it
+## run: start the server on loopback with an emulated Stytch behind it; its audit log is bin/audit.jsonl
 run: build
-	exec bin/recoverycodesd serve --sandbox --log-format console
+	exec bin/recoverycodesd serve --sandbox --log-format console --audit-file bin/audit.jsonl
 
 ## build: the server and the command-line client, into bin/
 build:

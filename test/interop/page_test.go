@@ -18,14 +18,14 @@ func TestPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(text)
-	if !strings.Contains(page, "\n```\n"+everythingWorks+"```\n") {
+	if !strings.Contains(page, "\n```text\n"+everythingWorks+"```\n") {
 		t.Errorf("the page does not have what the examples print:\n%s", everythingWorks)
 	}
 	quoted := make(map[string][]string)
 	for _, m := range regexp.MustCompile("(?s)(<!-- ([^ ]+) \\[([a-z]+)\\] -->\n)?```([a-z]+)\n(.*?)\n```\n").FindAllStringSubmatch(page, -1) {
 		file, part, kind, code := m[2], m[3], m[4], m[5]
 		switch {
-		case kind == "sh":
+		case kind == "sh" || kind == "text":
 			continue
 		case file == "":
 			t.Errorf("a block of %s says not where it is from:\n%s", kind, code)

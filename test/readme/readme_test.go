@@ -1,32 +1,39 @@
-// Package readme holds the README to the product: its settings table to --help, its picture of the house to the tree,
-// and its commands to what they print.
+// Package readme holds the README and the pages of docs to the product: the settings' table to --help, the packages to the
+// tree, links to where they lead, and every command to what it does.
 package readme
 
 import (
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-
-	"recoverycodes.internal/test/daemon"
 )
 
 const root = "../.."
 
 func TestMain(m *testing.M) {
-	m.Run()
-	daemon.Remove()
+	if filepath.Base(os.Args[0]) == "grpcurl" {
+		if err := grpcurl(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
 }
 
-func readme(t *testing.T) string {
+// read returns a file of the repository, by its path from the root.
+func read(t *testing.T, name string) string {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,12 +42,12 @@ func readme(t *testing.T) string {
 
 // TestSettings compares the table in the README with what --help prints, row by row.
 func TestSettings(t *testing.T) {
-	_, rest, _ := strings.Cut(readme(t), "<!-- settings -->")
+	_, rest, _ := strings.Cut(read(t, "README.md"), "<!-- settings -->")
 	table, _, ok := strings.Cut(rest, "<!-- /settings -->")
 	if !ok {
 		t.Fatal("the README has no settings table")
 	}
-	help, err := exec.Command(daemon.Binary(t), "serve", "--help").Output()
+	help, err := exec.Command(binary(t, "recoverycodesd"), "serve", "--help").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +84,7 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// TestHouse compares the packages that the README lists with those there are.
+// TestHouse compares the packages that docs/architecture.md lists with those there are.
 func TestHouse(t *testing.T) {
 	entries, err := os.ReadDir(filepath.Join(root, "server", "internal"))
 	if err != nil {
@@ -88,51 +95,12 @@ func TestHouse(t *testing.T) {
 		have = append(have, entry.Name())
 	}
 	var listed []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\| ").FindAllStringSubmatch(readme(t), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z]+)` \\| ").FindAllStringSubmatch(read(t, "docs/architecture.md"), -1) {
 		listed = append(listed, m[1])
 	}
 	slices.Sort(listed)
 	if !slices.Equal(have, listed) {
-		t.Errorf("the README lists %v, there are %v", listed, have)
-	}
-}
-
-// TestCommands runs what stands in the console blocks, in order, against one server, and compares what is printed. In
-// what the README prints, "…" stands for anything.
-func TestCommands(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		if os.Getenv("RECOVERYCODES_CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no curl")
-	}
-	d := daemon.Start(t, nil, "--sandbox")
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin, "./client/cmd/recoverycodes")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	commands := 0
-	for _, block := range regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatch(readme(t), -1) {
-		for _, example := range strings.Split("\n"+strings.TrimSpace(block[1]), "\n$ ")[1:] {
-			commands++
-			line, want, _ := strings.Cut(example, "\n")
-			line = strings.NewReplacer("localhost:8080", d.HTTP, "bin/recoverycodes", filepath.Join(bin, "recoverycodes")).Replace(line)
-			command := exec.Command("sh", "-c", line)
-			command.Env = append(os.Environ(), "RECOVERYCODES_SERVER="+d.GRPC)
-			out, err := command.CombinedOutput()
-			if err != nil {
-				t.Errorf("%s: %v", line, err)
-			}
-			pattern := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSpace(want)), "…", "(?s:.*)")
-			if !regexp.MustCompile("^" + pattern + "$").MatchString(strings.TrimSpace(string(out))) {
-				t.Errorf("$ %s\nprints\n%s\nwant\n%s", line, out, want)
-			}
-		}
-	}
-	if commands < 5 {
-		t.Errorf("only %d commands in the README", commands)
+		t.Errorf("the page lists %v, there are %v", listed, have)
 	}
 }
 
@@ -152,12 +120,8 @@ func TestErrors(t *testing.T) {
 		}
 		return true
 	})
-	page, err := os.ReadFile(filepath.Join(root, "docs", "errors.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var listed []string
-	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| ").FindAllStringSubmatch(string(page), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\| ").FindAllStringSubmatch(read(t, "docs/errors.md"), -1) {
 		listed = append(listed, m[1])
 	}
 	slices.Sort(known)
@@ -167,26 +131,73 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestLinks follows every link to a file of this repository in the README and in docs.
+// TestLinks follows every link to a file of this repository, and to a heading in it.
 func TestLinks(t *testing.T) {
-	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	links := 0
-	for _, page := range append(pages, filepath.Join(root, "README.md")) {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`\]\(([^):#]+)\)`).FindAllStringSubmatch(string(text), -1) {
+	for _, page := range pages(t) {
+		for _, m := range regexp.MustCompile(`\]\(([^):#]*)(?:#([^)]+))?\)`).FindAllStringSubmatch(read(t, page), -1) {
+			target := page
+			if m[1] != "" {
+				target = path.Join(path.Dir(page), m[1])
+			}
 			links++
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
 				t.Errorf("%s links to %s: %v", page, m[1], err)
+			} else if m[2] != "" && !slices.Contains(anchors(read(t, target)), m[2]) {
+				t.Errorf("%s links to %s#%s, and there is no such heading", page, m[1], m[2])
 			}
 		}
 	}
-	if links < 10 {
+	if links < 50 {
 		t.Errorf("only %d links", links)
+	}
+}
+
+// anchors are the names that a page's headings have in links.
+func anchors(text string) (all []string) {
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		name := regexp.MustCompile(`[^a-z0-9 -]`).ReplaceAllString(strings.ToLower(m[1]), "")
+		all = append(all, strings.ReplaceAll(name, " ", "-"))
+	}
+	return all
+}
+
+// TestEveryPageIsReached: from the README, by links.
+func TestEveryPageIsReached(t *testing.T) {
+	reached := make(map[string]bool)
+	var walk func(page string)
+	walk = func(page string) {
+		if reached[page] {
+			return
+		}
+		reached[page] = true
+		for _, m := range regexp.MustCompile(`\]\(([^):#]+\.md)[#)]`).FindAllStringSubmatch(read(t, page), -1) {
+			walk(path.Join(path.Dir(page), m[1]))
+		}
+	}
+	walk("README.md")
+	for _, page := range pages(t) {
+		if !reached[page] {
+			t.Errorf("no link leads to %s", page)
+		}
+	}
+}
+
+// TestFirstScreen: whoever opens the README sees what this is, the picture, the two commands and the way to every reader's page
+// without scrolling far.
+func TestFirstScreen(t *testing.T) {
+	first, _, ok := strings.Cut(read(t, "README.md"), "\n## ")
+	if lines := strings.Count(first, "\n"); !ok || lines > 50 {
+		t.Errorf("the first screen has %d lines", lines)
+	}
+	for _, what := range []string{"```text\n", "\nmake run ", "\nmake test ", "docs/callers.md", "docs/drop-in.md", "docs/operations.md", "docs/contributing.md"} {
+		if !strings.Contains(first, what) {
+			t.Errorf("the first screen lacks %q", what)
+		}
+	}
+	for line := range strings.Lines(first) {
+		if width := len([]rune(strings.TrimRight(line, "\n"))); width > 120 && !strings.HasPrefix(line, "|") {
+			t.Errorf("%d characters in a line: %s", width, line)
+		}
 	}
 }

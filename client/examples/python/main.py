@@ -2,7 +2,8 @@
 
 It reads a member's codes, spends one, and replaces them all:
 
-    PYTHONPATH=gen/python/src python3 client/examples/python/main.py example-org member-test-32fc5024-9c09-4da3-bd2e-c9ce4da9375f
+    pip install ./gen/python googleapis-common-protos
+    python3 client/examples/python/main.py example-org member-test-32fc5024-9c09-4da3-bd2e-c9ce4da9375f
 """
 
 import json

@@ -186,20 +186,19 @@ func (g *Guard) Identify(ctx context.Context, e Evidence) (*Caller, *apierror.Er
 
 // authorized finds the caller whom the Authorization header names.
 func (r *rules) authorized(ctx context.Context, values []string, projectID string) (*Caller, *apierror.Error) {
-	wrong := unauthenticated(apierror.CredentialInvalid, "the credential in authorization is not valid")
 	scheme, token, user, err := parseAuthorization(values)
 	switch {
 	case err != nil:
-		return nil, wrong
+		return nil, wrongCredential()
 	case scheme == basic && (projectID == "" || user != projectID):
-		return nil, wrong
+		return nil, wrongCredential()
 	case scheme == bearer && jwtShaped(token):
 		return r.byToken(ctx, token)
 	}
 	if i := matchSecret(r.hashes, token); i >= 0 {
 		return r.owners[i], nil
 	}
-	return nil, wrong
+	return nil, wrongCredential()
 }
 
 // byToken finds the caller whom a JWT names.
@@ -213,7 +212,7 @@ func (r *rules) byToken(ctx context.Context, token string) (*Caller, *apierror.E
 			RetryAfter: retryKeys,
 		}
 	case err != nil:
-		return nil, unauthenticated(apierror.CredentialInvalid, "the credential in authorization is not valid")
+		return nil, wrongCredential()
 	case r.callers[id] == nil:
 		return nil, unauthenticated(apierror.CallerUnknown, "the token in authorization names no caller")
 	}
@@ -230,6 +229,11 @@ func (s *sidecars) trust(e Evidence) bool {
 	}
 	id, err := certificateIdentity(e.Certificate)
 	return err == nil && slices.Contains(s.certificates, id)
+}
+
+// wrongCredential does not tell what is wrong.
+func wrongCredential() *apierror.Error {
+	return unauthenticated(apierror.CredentialInvalid, "the credential in authorization is not valid")
 }
 
 func unauthenticated(reason, message string) *apierror.Error {

@@ -56,7 +56,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.NumStreamWorkers(128)) // as the real one: what a stack costs is not the chain's price
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(server, service)
 	listener, err := net.Listen("tcp", grpcListen) //nolint:noctx // binding does not wait
 	if err != nil {

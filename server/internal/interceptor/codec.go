@@ -19,12 +19,25 @@ import (
 	"recoverycodes.internal/server/internal/call"
 )
 
-// Codec is gRPC's protobuf codec, but for requests that do not decode: gRPC would answer those by itself, before any
-// interceptor, with an error text of its library. This codec lets them in, empty and marked, so that they are logged
-// and counted like any other call and refused by the link decodable, which names the field.
+// Codec is gRPC's protobuf codec, but for two kinds of messages. Answers that are encoded already are not encoded again.
+// And requests that do not decode are let in, empty and marked, so that they are logged and counted like any other call
+// and refused by the link decodable, which names the field: gRPC would answer those by itself, before any interceptor,
+// with an error text of its library.
 func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 
 type codec struct{ encoding.CodecV2 }
+
+// Marshal implements encoding.CodecV2. A message that holds nothing but bytes that are encoded already, as the service's
+// answers do, is those bytes: they are handed out, and not copied into a buffer of a pool.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if msg, ok := v.(proto.Message); ok {
+		wire := msg.ProtoReflect().GetUnknown()
+		if len(wire) > 0 && proto.Size(msg) == len(wire) {
+			return mem.BufferSlice{mem.SliceBuffer(wire)}, nil
+		}
+	}
+	return c.CodecV2.Marshal(v)
+}
 
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

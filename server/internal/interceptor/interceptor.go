@@ -79,7 +79,7 @@ func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler 
 	// With a failure the id goes into the trailer: a header, however small, begins an answer, and clients do not send a
 	// call again whose answer has begun. NOT_SENT and Get's failures are there to be sent again. Neither can fail but
 	// for a header that has gone out, and whoever sent that has put the id in.
-	id := metadata.Pairs(call.RequestIDKey, record.RequestID)
+	id := metadata.MD{call.RequestIDKey: {record.RequestID}}
 	if err != nil {
 		_ = grpc.SetTrailer(ctx, id)
 	} else {

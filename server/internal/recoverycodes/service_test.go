@@ -16,6 +16,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
@@ -261,6 +262,40 @@ func TestEveryHandleIsAccepted(t *testing.T) {
 		}
 		if _, err := s.Recover(t.Context(), request); err != nil {
 			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+// TestEveryFieldOfARequestLeaves: what the contract has in a Recover reaches the upstream, under the name that the contract gives it.
+func TestEveryFieldOfARequestLeaves(t *testing.T) {
+	var sent map[string]json.RawMessage
+	s, _ := newService(t, func(w http.ResponseWriter, r *http.Request) {
+		if err := json.NewDecoder(r.Body).Decode(&sent); err != nil {
+			t.Error(err)
+		}
+		_, _ = w.Write(documents.Recover())
+	})
+	req := &recoverycodesv1.RecoverRequest{}
+	fields := req.ProtoReflect().Descriptor().Fields()
+	for i := range fields.Len() {
+		switch field := fields.Get(i); field.Kind() {
+		case protoreflect.StringKind:
+			req.ProtoReflect().Set(field, protoreflect.ValueOfString("x"))
+		case protoreflect.Int32Kind:
+			req.ProtoReflect().Set(field, protoreflect.ValueOfInt32(minSessionDuration))
+		case protoreflect.MessageKind:
+			claims := &structpb.Struct{Fields: map[string]*structpb.Value{"k": structpb.NewStringValue("v")}}
+			req.ProtoReflect().Set(field, protoreflect.ValueOfMessage(claims.ProtoReflect()))
+		default:
+			t.Fatalf("%s: say here what a value of that kind is", field.Name())
+		}
+	}
+	if _, err := s.Recover(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	for i := range fields.Len() {
+		if name := string(fields.Get(i).Name()); sent[name] == nil {
+			t.Errorf("%s does not reach the upstream", name)
 		}
 	}
 }

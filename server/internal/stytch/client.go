@@ -108,6 +108,9 @@ func (c *Client) SetSecret(secret string) {
 }
 
 func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
+	if cfg.HeaderTimeout >= cfg.Timeout {
+		cfg.HeaderTimeout = 0 // the limit of the whole exchange ends it no later, without another timer for each
+	}
 	return &http.Transport{
 		// No proxy from the environment: only main reads the environment, and the way of the secret is a setting.
 		Proxy:                  nil,
@@ -225,10 +228,13 @@ func (c *Client) request(ctx context.Context, method, escapedPath string) *http.
 
 func (c *Client) requestTo(ctx context.Context, method, escapedPath string, header http.Header) *http.Request {
 	u := *c.cfg.BaseURL
-	u.RawPath = escapedPath
-	// Its parts come out of PathEscape or are constants, so they unescape.
-	u.Path, _ = url.PathUnescape(u.RawPath)
+	u.Path, u.RawPath = escapedPath, ""
 	u.RawQuery, u.Fragment = "", ""
+	if u.EscapedPath() != escapedPath { // few are not the same with and without escapes
+		u.RawPath = escapedPath
+		// Its parts come out of PathEscape or are constants, so they unescape.
+		u.Path, _ = url.PathUnescape(escapedPath)
+	}
 	return (&http.Request{Method: method, URL: &u, Host: u.Host, Header: header}).WithContext(ctx)
 }
 

@@ -19,23 +19,25 @@ func (d *decoder) message(m *message, depth int) bool {
 	d.path.push("")
 	next := 0
 	for first := true; ; first = false {
-		name, step := d.member(first)
-		if step != found {
-			d.path.pop()
-			return step == ended
-		}
-		raw := d.src[name.start:name.end]
-		if name.escaped {
-			d.scratch, _ = appendRepaired(d.scratch[:0], raw)
-			raw = d.scratch
-		}
-		at := m.find(raw, next)
-		if at < 0 {
-			d.path.at(schemaName(raw))
-			if !d.drop(UnknownMember) {
-				return false
+		at := next
+		if next == len(m.fields) || !d.opening(m.fields[next].opening, first) {
+			name, step := d.member(first)
+			if step != found {
+				d.path.pop()
+				return step == ended
 			}
-			continue
+			raw := d.src[name.start:name.end]
+			if name.escaped {
+				d.scratch, _ = appendRepaired(d.scratch[:0], raw)
+				raw = d.scratch
+			}
+			if at = m.find(raw); at < 0 {
+				d.path.at(schemaName(raw))
+				if !d.drop(UnknownMember) {
+					return false
+				}
+				continue
+			}
 		}
 		next = at + 1
 		f := &m.fields[at]

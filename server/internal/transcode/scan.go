@@ -76,6 +76,24 @@ func (s *scanner) member(first bool) (text, step) {
 	return name, found
 }
 
+// opening is member for the member that is expected next, if that is what comes and there is no white space before it;
+// else it passes nothing. text is the name in its quotes and the colon.
+func (s *scanner) opening(text string, first bool) bool {
+	at := s.pos
+	if !first {
+		if s.peek() != ',' {
+			return false
+		}
+		at++
+	}
+	if len(s.src)-at < len(text) || string(s.src[at:at+len(text)]) != text {
+		return false
+	}
+	s.pos = at + len(text)
+	s.space()
+	return true
+}
+
 // element passes to the next element of a list; pos is then at its value. It is first after the opening bracket.
 func (s *scanner) element(first bool) step {
 	c := s.space()
