@@ -42,6 +42,30 @@ recover, no such session: refused, SESSION_NOT_FOUND
 rotate: done, 10 new codes
 `
 
+// TestPackages looks into what would be published for what the examples do not load: types, and the license.
+func TestPackages(t *testing.T) {
+	for name, files := range map[string][]string{
+		"Node": {
+			"client/examples/node/node_modules/recoverycodes/src/stytch/b2b/recoverycodes/v1/recovery_codes_pb.d.ts",
+			"client/examples/node/node_modules/recoverycodes/src/stytch/b2b/organizations/v1/member_pb.d.ts",
+			"client/examples/node/node_modules/recoverycodes/README.md", "client/examples/node/node_modules/recoverycodes/LICENSE",
+		},
+		"Python": {
+			"installed/recoverycodes/py.typed", "installed/recoverycodes/stytch/b2b/recoverycodes/v1/recovery_codes_pb2.pyi",
+			"installed/recoverycodes/stytch/b2b/organizations/v1/member_pb2.pyi", "installed/recoverycodes-*.dist-info/LICENSE",
+		},
+	} {
+		i := slices.IndexFunc(languages, func(l language) bool { return l.name == name })
+		languages[i].run(t, func(t *testing.T, _ *example) {
+			for _, file := range files {
+				if _, err := only(filepath.Join(products, name), file); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
 // TestSandbox is what a newcomer sees.
 func TestSandbox(t *testing.T) {
 	d := daemon.Start(t, nil, "--sandbox")

@@ -44,8 +44,8 @@ func prepareGo(dir string) ([]string, []string, error) {
 	return []string{binary}, nil, quiet("", "go", "build", "-o", binary, root+"/client/examples/go")
 }
 
-// prepareNode installs the example and the generated package beside copies of both, since what npm installs has no
-// place in the work tree.
+// prepareNode installs the example and the generated package, as it would be published, beside copies of both, since what
+// npm installs has no place in the work tree.
 func prepareNode(dir string) ([]string, []string, error) {
 	for _, path := range []string{"client/examples/node", "gen/ts"} {
 		if err := copyTree(filepath.Join(dir, path), filepath.Join(root, path)); err != nil {
@@ -61,13 +61,26 @@ func prepareNode(dir string) ([]string, []string, error) {
 // python is Debian's own interpreter, for which Debian packages gRPC.
 const python = "/usr/bin/python3"
 
-// preparePython makes google.rpc, which callers have from the package googleapis-common-protos and Debian 12 does not
-// package.
+// preparePython builds the wheel that would be published and unpacks it, which is how it is installed. It makes google.rpc,
+// which callers have from the package googleapis-common-protos and Debian 12 does not package.
 func preparePython(dir string) ([]string, []string, error) {
 	if err := quiet("", python, "-c", "import grpc"); err != nil {
 		return nil, nil, err
 	}
-	path := root + "/gen/python/src"
+	source, path := filepath.Join(dir, "source"), filepath.Join(dir, "installed")
+	if err := copyTree(source, filepath.Join(root, "gen", "python")); err != nil {
+		return nil, nil, err
+	}
+	if err := quiet(source, python, "-c", "from setuptools import build_meta; build_meta.build_wheel('..')"); err != nil {
+		return nil, nil, err
+	}
+	wheel, err := only(dir, "recoverycodes-*-py3-none-any.whl")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := quiet("", python, "-m", "zipfile", "-e", wheel, path); err != nil {
+		return nil, nil, err
+	}
 	if quiet("", python, "-c", "import google.rpc.error_details_pb2") != nil {
 		if err := protoc(dir, []string{"--python_out=" + dir}, errdetails.File_google_rpc_error_details_proto, rpcstatus.File_google_rpc_status_proto); err != nil {
 			return nil, nil, err
@@ -159,6 +172,18 @@ func copyTree(to, from string) error {
 	})
 }
 
+// only returns the one file that a pattern matches.
+func only(dir, pattern string) (string, error) {
+	found, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err == nil && len(found) != 1 {
+		err = fmt.Errorf("%s: there are %q", pattern, found)
+	}
+	if err != nil {
+		return "", err
+	}
+	return found[0], nil
+}
+
 // prepared is a language that is ready, or why it is not.
 type prepared struct {
 	command, env []string
@@ -170,28 +195,33 @@ var (
 	products string   // where they are made ready; TestMain removes it
 )
 
-// eachLanguage runs a test in every language at once. One that this machine does not have is skipped, but not in CI.
+// eachLanguage runs a test in every language at once.
 func eachLanguage(t *testing.T, test func(t *testing.T, example *example)) {
 	for _, l := range languages {
-		t.Run(l.name, func(t *testing.T) {
-			t.Parallel()
-			once, _ := ready.LoadOrStore(l.name, sync.OnceValue(func() (p prepared) {
-				dir := filepath.Join(products, l.name)
-				if p.err = os.Mkdir(dir, 0o700); p.err == nil {
-					p.command, p.env, p.err = l.prepare(dir)
-				}
-				return p
-			}))
-			p := once.(func() prepared)()
-			if p.err != nil {
-				if os.Getenv("RECOVERYCODES_CI") != "" {
-					t.Fatal(p.err)
-				}
-				t.Skip(p.err)
-			}
-			test(t, &example{strings.ToLower(l.name), p})
-		})
+		l.run(t, test)
 	}
+}
+
+// run runs a test in the language, beside those in others. If this machine does not have it, it is skipped, but not in CI.
+func (l language) run(t *testing.T, test func(t *testing.T, example *example)) {
+	t.Run(l.name, func(t *testing.T) {
+		t.Parallel()
+		once, _ := ready.LoadOrStore(l.name, sync.OnceValue(func() (p prepared) {
+			dir := filepath.Join(products, l.name)
+			if p.err = os.Mkdir(dir, 0o700); p.err == nil {
+				p.command, p.env, p.err = l.prepare(dir)
+			}
+			return p
+		}))
+		p := once.(func() prepared)()
+		if p.err != nil {
+			if os.Getenv("RECOVERYCODES_CI") != "" {
+				t.Fatal(p.err)
+			}
+			t.Skip(p.err)
+		}
+		test(t, &example{strings.ToLower(l.name), p})
+	})
 }
 
 // An example is a program that can be run.

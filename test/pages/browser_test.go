@@ -123,9 +123,9 @@ func (p *tab) do(t *testing.T, steps ...chromedp.Action[chromedp.Void]) {
 }
 
 // is evaluates an expression in the page.
-func is[T any](t *testing.T, p *tab, expression string) T {
+func is[T any](t *testing.T, p *tab, expression string, options ...chromedp.EvaluateOption) T {
 	t.Helper()
-	value, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression))
+	value, err := chromedp.Run(p.ctx, chromedp.Evaluate[T](expression, options...))
 	if err != nil {
 		t.Fatalf("%s: %v", expression, err)
 	}

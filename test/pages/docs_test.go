@@ -87,6 +87,7 @@ func TestReferenceOnATelephone(t *testing.T) {
 	p.do(t, chromedp.Navigate("http://"+d.Admin+"/docs"))
 	p.fits(t)
 	p.picture(t, "docs-narrow")
+	busy(t, d)
 	p.do(t, chromedp.Navigate("http://"+d.Admin+"/"))
 	p.fits(t)
 	p.picture(t, "status-narrow")

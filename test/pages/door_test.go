@@ -107,6 +107,38 @@ func TestPagesOfAnotherSite(t *testing.T) {
 	}
 }
 
+// TestEveryAnswerIsKeptApart asks for whatever the door has, for what it has not, and as somebody whom it refuses: a browser is
+// told each time to keep the answer from other sites and from its disk.
+func TestEveryAnswerIsKeptApart(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox")
+	look := func(method, where string, want int, header ...string) {
+		t.Helper()
+		resp, _ := request(t, method, d.Admin+where, "", header...)
+		if resp.StatusCode != want {
+			t.Errorf("%s %s: %d", method, where, resp.StatusCode)
+		}
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
+			"Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+		} {
+			if got := resp.Header.Values(name); len(got) != 1 || got[0] != want {
+				t.Errorf("%s %s: %s is %q", method, where, name, got)
+			}
+		}
+		rules := resp.Header.Values("Content-Security-Policy")
+		if len(rules) != 1 || !strings.Contains(rules[0], "default-src 'none'") || !strings.Contains(rules[0], "frame-ancestors 'none'") {
+			t.Errorf("%s %s: the policy is %q", method, where, rules)
+		}
+	}
+	for _, where := range append(slices.Clone(all), "/metrics", "/log-level", "/livez", "/readyz") {
+		look(http.MethodGet, where, http.StatusOK)
+	}
+	look(http.MethodGet, "/nothing", http.StatusNotFound)
+	look(http.MethodDelete, "/metrics", http.StatusMethodNotAllowed)
+	look(http.MethodGet, "/", http.StatusMisdirectedRequest, "Host", "rebound.example")
+	look(http.MethodPost, "/docs/try", http.StatusForbidden, "Sec-Fetch-Site", "cross-site")
+}
+
 // TestPagesHoldNoSecret makes calls by which every secret there is passes through the process, and looks for them.
 func TestPagesHoldNoSecret(t *testing.T) {
 	const key, caller = "an-idempotency-key-0123456789", "a-callers-secret-0123456789-0123456789"

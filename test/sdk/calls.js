@@ -5,10 +5,10 @@
 const readline = require("node:readline");
 const { B2BClient, StytchError } = require("stytch");
 
-async function make({ door, api, method, params }) {
+async function make({ door, secret, api, method, params }) {
   const client = new B2BClient({
     project_id: process.env.STYTCH_PROJECT_ID,
-    secret: process.env.STYTCH_SECRET,
+    secret,
     env: door, // custom_base_url takes nothing but https
   });
   try {

@@ -2,38 +2,22 @@ package main
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"go.uber.org/goleak"
 
 	"recoverycodes.internal/client/internal/servicetest"
 	"recoverycodes.internal/test/daemon"
+	"recoverycodes.internal/test/script"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(leakFree{m}, map[string]func(){"recoverycodes": main})
-}
-
-// leakFree runs the tests and then looks for goroutines that they have left, and for a server that was built for them.
-type leakFree struct{ *testing.M }
-
-func (m leakFree) Run() int {
-	code := m.M.Run()
-	daemon.Remove()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	script.Main(m, "recoverycodes", main, daemon.Remove)
 }
 
 // TestScripts runs what testdata/script shows of the command, each file against a server of its own with the sandbox
@@ -62,7 +46,7 @@ func TestScripts(t *testing.T) {
 					return nil
 				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits":  exits,
+					"exits":  script.Exits,
 					"prints": matches("stdout"),
 					"says":   matches("stderr"),
 				},
@@ -104,25 +88,6 @@ func serving(t *testing.T, name, dir string) []string {
 	return []string{
 		"--policy=" + at("policy.yaml"), "--tls-client-ca-file=" + at("ca.pem"),
 		"--tls-certificate-file=" + at("service.crt"), "--tls-key-file=" + at("service.key"),
-	}
-}
-
-func exits(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) < 2 {
-		ts.Fatalf("usage: exits CODE COMMAND [ARGUMENT...]")
-	}
-	want, err := strconv.Atoi(args[0])
-	ts.Check(err)
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		var ended *exec.ExitError
-		if !errors.As(err, &ended) {
-			ts.Fatalf("%v", err)
-		}
-		code = ended.ExitCode()
-	}
-	if code != want {
-		ts.Fatalf("exit code %d, want %d", code, want)
 	}
 }
 

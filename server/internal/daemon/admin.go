@@ -54,7 +54,22 @@ func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel, rest http.H
 		}
 	})))
 	// A page of another site must not have a browser change anything here, with whatever the browser knows.
-	return http.NewCrossOriginProtection().Handler(mux), nil
+	return apart(http.NewCrossOriginProtection().Handler(mux)), nil
+}
+
+// apart has a browser keep every answer, refusals included, from pages of other sites and from its own disk, and take
+// none for more than it says it is. The pages have a looser policy of their own, by which they load their parts.
+func apart(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := w.Header()
+		header.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		header.Set("X-Content-Type-Options", "nosniff")
+		header.Set("Referrer-Policy", "no-referrer")
+		header.Set("Cross-Origin-Resource-Policy", "same-origin")
+		header.Set("Cross-Origin-Opener-Policy", "same-origin")
+		header.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
 }
 
 // openPages makes the pages, and has their history kept while the server runs.

@@ -2,8 +2,8 @@
 // the REST door, which can call it when a sandbox is behind.
 //
 // Its numbers are the process's own metrics, and its reference is the OpenAPI document. It knows their names, HTTP and
-// HTML. It knows no credential: who may look is decided before a request gets here. It shows no code, no token, and
-// nobody whom a call was about.
+// HTML. It knows no credential: who may look is decided before a request gets here, and so is what a browser may do with
+// any answer of the admin door. It shows no code, no token, and nobody whom a call was about.
 package pages
 
 import (
@@ -98,12 +98,7 @@ func New(options Options) (*Pages, error) {
 
 // ServeHTTP implements http.Handler.
 func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	header := w.Header()
-	header.Set("Content-Security-Policy", policy)
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Cross-Origin-Resource-Policy", "same-origin")
-	header.Set("Cache-Control", "no-store")
+	w.Header().Set("Content-Security-Policy", policy)
 	p.mux.ServeHTTP(w, r)
 }
 

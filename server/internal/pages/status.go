@@ -102,13 +102,23 @@ func (p *Pages) facts(m metrics, now time.Time) []fact {
 		Name: "In flight", Value: count(m.sum("recoverycodes_calls_in_flight")),
 		Note: count(m.sum("recoverycodes_upstream_calls_in_flight")) + " of them upstream",
 	}
-	build := fact{Name: "Version", Value: "unknown"}
-	for _, series := range m.series("recoverycodes_build_info") {
-		build.Value, build.Note = label(series, "version"), label(series, "goversion")
+	return []fact{ready, p.breaker(m), inFlight, unknown, drift(m), callers(m), certificate(m, now), p.build(m, now)}
+}
+
+func drift(m metrics) fact {
+	f := fact{"Drift", count(m.sum(driftMetric)), "departures from the contract", "good"}
+	if m.sum(driftMetric) > 0 {
+		f.Class = "warn"
 	}
-	start := p.history.start
-	up := fact{Name: "Up for", Value: span(now.Sub(start)), Note: "since " + start.UTC().Format("2006-01-02 15:04") + " UTC"}
-	return []fact{ready, p.breaker(m), inFlight, unknown, callers(m), certificate(m, now), up, build}
+	return f
+}
+
+func (p *Pages) build(m metrics, now time.Time) fact {
+	f := fact{Name: "Version", Value: "unknown", Note: "up for " + span(now.Sub(p.history.start))}
+	for _, series := range m.series("recoverycodes_build_info") {
+		f.Value, f.Note = label(series, "version"), label(series, "goversion")+", "+f.Note
+	}
+	return f
 }
 
 func (p *Pages) breaker(m metrics) fact {
@@ -197,9 +207,11 @@ func upstreamRows(m metrics) []upstreamRow {
 	return out
 }
 
+const driftMetric = "recoverycodes_answer_drift_total"
+
 // troubles are the counters of what should not happen, or not often.
 var troubles = []struct{ metric, what string }{
-	{"recoverycodes_answer_drift_total", "Places where Stytch’s answers departed from the contract"},
+	{driftMetric, "Drift: places where Stytch’s answers departed from the contract"},
 	{"recoverycodes_keyed_calls_refused_total", "Calls with an idempotency key refused by the store of keys"},
 	{"recoverycodes_limit_refusals_total", "Calls refused by a limit before anything was sent"},
 	{"recoverycodes_upstream_credentials_refused_total", "Calls for which Stytch refused this server’s credentials"},
