@@ -47,6 +47,7 @@ var notRun = map[string]map[string]struct{ why, test, dir string }{
 		"make bench BENCH='-page docs/performance.md'": {"it takes minutes", "TestUpdatePage", "test/bench"},
 		`make bench BENCH="-rows 'servers/'"`:          {"it takes minutes", "TestLoads", "test/bench"},
 		"make bench BENCH='-profile bin/profile'":      {"it takes minutes", "TestLoads", "test/bench"},
+		"make soak TIME=30m":                           {"it takes an hour", "TestUseIsFlat", "test/soak"},
 	},
 }
 
