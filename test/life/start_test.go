@@ -23,7 +23,7 @@ import (
 // TestStartsWithoutTheOthers starts while what the server talks to is away, in the two ways of being away: nobody listens,
 // and nobody answers. It serves in well under a second, and is ready.
 func TestStartsWithoutTheOthers(t *testing.T) {
-	for name, address := range map[string]string{"closed": closedPort(t), "silent": silent(t)} {
+	for name, address := range map[string]string{"closed": closedPort, "silent": silent(t)} {
 		for _, protocol := range []string{"grpc", "http/protobuf"} {
 			t.Run(name+" "+protocol, func(t *testing.T) {
 				env := append(environment("http://"+address),
@@ -51,7 +51,7 @@ func TestStartsWithoutTheOthers(t *testing.T) {
 
 // TestUpstreamOutageLeavesItReady calls an upstream that is away until the server has seen enough of it, and asks again.
 func TestUpstreamOutageLeavesItReady(t *testing.T) {
-	d := daemon.Start(t, environment("http://"+closedPort(t)), "--upstream-breaker-failures=2")
+	d := daemon.Start(t, environment("http://"+closedPort), "--upstream-breaker-failures=2")
 	conn := d.Dial(t)
 	for range 5 {
 		if err := invoke(t.Context(), conn, "Recover"); status.Code(err) != codes.Unavailable {

@@ -229,7 +229,7 @@ func TestACollectorThatFails(t *testing.T) {
 	for name, test := range map[string]struct {
 		address string
 		lines   int
-	}{"refuses": {refusing.URL, 1}, "is away": {"http://" + closedPort(t), 1}, "says nothing": {"http://" + silent(t), 1}} {
+	}{"refuses": {refusing.URL, 1}, "is away": {"http://" + closedPort, 1}, "says nothing": {"http://" + silent(t), 1}} {
 		for _, protocol := range []string{"http/protobuf", "grpc"} {
 			t.Run(name+", "+protocol, func(t *testing.T) {
 				d := daemon.Start(t, append(behind(t, answering), "OTEL_EXPORTER_OTLP_ENDPOINT="+test.address, "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol,

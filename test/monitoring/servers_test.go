@@ -43,8 +43,7 @@ type servers struct {
 func start(t *testing.T) *servers {
 	t.Helper()
 	s := &servers{policy: filepath.Join(t.TempDir(), "policy.yaml")}
-	nowhere := closedPort(t)
-	s.open = daemon.Start(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + nowhere, "OTEL_BSP_SCHEDULE_DELAY=100"},
+	s.open = daemon.Start(t, []string{"OTEL_EXPORTER_OTLP_ENDPOINT=http://" + closedPort, "OTEL_BSP_SCHEDULE_DELAY=100"},
 		"--sandbox", "--idempotency-max-keys=1")
 
 	certificate, key, secret := filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key"), filepath.Join(t.TempDir(), "store")
@@ -54,7 +53,7 @@ func start(t *testing.T) *servers {
 		"    organizations: \"*\"\n", sha256.Sum256([]byte(bearer))))
 	s.strict = daemon.Start(t, nil, "--sandbox", "--policy="+s.policy, "--reload-interval=50ms",
 		"--tls-certificate-file="+certificate, "--tls-key-file="+key,
-		"--once-redis-url=redis://"+nowhere+"/0", "--store-secret-file="+secret, "--attempts-fail-closed")
+		"--once-redis-url=redis://"+closedPort+"/0", "--store-secret-file="+secret, "--attempts-fail-closed")
 
 	s.small = daemon.Start(t, nil, "--sandbox", "--audit-file=/dev/full", "--upstream-max-in-flight=1",
 		"--upstream-breaker-failures=2", "--attempts-caller-failures=1", "--attempts-caller-share=1")
@@ -248,16 +247,9 @@ func writeCertificate(t *testing.T, certificate, key string) {
 	write(t, key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs})))
 }
 
-// closedPort is an address of loopback where nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = l.Close()
-	return l.Addr().String()
-}
+// closedPort is an address of loopback where nobody listens. A port that was free a moment ago could be given to another
+// test meanwhile; this one is given to nobody.
+const closedPort = "127.0.0.1:1"
 
 // await polls until the condition holds.
 func await(t *testing.T, what string, condition func() bool) {

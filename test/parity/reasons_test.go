@@ -3,7 +3,6 @@ package parity
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,14 +63,9 @@ func TestReasonsOfKeys(t *testing.T) {
 
 // TestReasonsOfTheUpstream provokes what concerns the way to Stytch, for every method.
 func TestReasonsOfTheUpstream(t *testing.T) {
-	nobody, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refusing := daemon.Start(t, []string{
-		"STYTCH_PROJECT_ID=project-test-1", "STYTCH_SECRET=secret-test", "STYTCH_BASE_URL=http://" + nobody.Addr().String(),
+	refusing := daemon.Start(t, []string{ // port 1 is nobody's, and is given to no other test
+		"STYTCH_PROJECT_ID=project-test-1", "STYTCH_SECRET=secret-test", "STYTCH_BASE_URL=http://127.0.0.1:1",
 	}, "--insecure-allow-any-caller")
-	_ = nobody.Close()
 	limiting := inFrontOf(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) })
 	elsewhere := inFrontOf(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
