@@ -79,8 +79,9 @@ type Daemon struct {
 	command *exec.Cmd
 	exited  chan struct{} // closed when the process has been reaped
 
-	mu  sync.Mutex
-	log bytes.Buffer
+	mu     sync.Mutex
+	log    bytes.Buffer
+	forget bool
 }
 
 // Start runs `recoverycodesd serve` on free ports of loopback with more arguments and an environment of its own, waits
@@ -180,10 +181,7 @@ func (d *Daemon) follow(stderr io.Reader, serving chan<- struct{}) {
 	lines := bufio.NewScanner(stderr)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
-		d.mu.Lock()
-		d.log.Write(lines.Bytes())
-		d.log.WriteByte('\n')
-		d.mu.Unlock()
+		d.keep(lines.Bytes())
 		var line struct{ Message, GRPC, HTTP, Admin string }
 		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Message == "serving" {
 			d.GRPC, d.HTTP, d.Admin = line.GRPC, line.HTTP, line.Admin
@@ -192,6 +190,24 @@ func (d *Daemon) follow(stderr io.Reader, serving chan<- struct{}) {
 	}
 	_ = d.command.Wait() // how it ended is read from the process's state
 	close(d.exited)
+}
+
+// keep adds a line to the log. What is no line of the server's own, such as a report of the race detector, is kept always.
+func (d *Daemon) keep(line []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.forget && bytes.HasPrefix(line, []byte("{")) {
+		return
+	}
+	d.log.Write(line)
+	d.log.WriteByte('\n')
+}
+
+// Forget has lines of the log be kept no longer from now on, for a daemon that runs long and says much.
+func (d *Daemon) Forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forget = true
 }
 
 // Log returns what the daemon has written so far.

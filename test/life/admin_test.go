@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -99,6 +100,36 @@ func TestLogLevelChangesWhileItRuns(t *testing.T) {
 	await(t, "what came later", func() bool { return strings.Contains(d.Log(), `"door":"rest"`) })
 	if log := d.Log(); strings.Contains(log, `"request_id":"before"`) || strings.Contains(log, `"request_id":"after"`) ||
 		strings.Count(log, "the log level was changed") != 2 {
+		t.Errorf("%s", log)
+	}
+}
+
+// TestLogLevelHidesNoError asks for levels that --log-level cannot have, under which unknown outcomes would leave no line, and
+// for the highest that there is. Who makes the log quieter stands in it.
+func TestLogLevelHidesNoError(t *testing.T) {
+	d := daemon.Start(t, nil, "--sandbox")
+	for _, content := range []string{
+		`{"level":"dpanic"}`, `{"level":"panic"}`, `{"level":"fatal"}`, `{"level":""}`, `{}`, `"error"`, "",
+		`{"level":"debug","` + strings.Repeat("x", 2000) + `":""}`,
+	} {
+		if status, text := fetch(t, http.MethodPut, d.Admin+"/log-level", content); status != http.StatusBadRequest || !strings.Contains(text, "error") {
+			t.Errorf("%.40q: %d %s", content, status, text)
+		}
+	}
+	for _, level := range []string{"error", "error", "debug"} {
+		if status, text := fetch(t, http.MethodPut, d.Admin+"/log-level", `{"level":"`+level+`"}`); status != http.StatusOK || !strings.Contains(text, level) {
+			t.Errorf("%s: %d %s", level, status, text)
+		}
+	}
+	d.Signal(t, syscall.SIGTERM)
+	d.Wait(t)
+	log := d.Log()
+	for _, change := range []string{`"from":"info","to":"error"`, `"from":"error","to":"debug"`} {
+		if strings.Count(log, change) != 1 {
+			t.Errorf("not once %s", change)
+		}
+	}
+	if strings.Count(log, "the log level was changed") != 2 {
 		t.Errorf("%s", log)
 	}
 }

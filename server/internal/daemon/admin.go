@@ -46,13 +46,7 @@ func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel, rest http.H
 	}
 	mux.Handle("GET /metrics", tokens.ask(s.observer.Metrics()))
 	mux.Handle("GET /log-level", tokens.ask(level))
-	mux.Handle("PUT /log-level", tokens.ask(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		before := level.Level()
-		level.ServeHTTP(w, r)
-		if now := level.Level(); now != before {
-			s.log.Warn("the log level was changed", zap.Stringer("from", before), zap.Stringer("to", now))
-		}
-	})))
+	mux.Handle("PUT /log-level", tokens.ask(setLevel(level, s.log)))
 	// A page of another site must not have a browser change anything here, with whatever the browser knows.
 	return apart(http.NewCrossOriginProtection().Handler(mux)), nil
 }
