@@ -118,6 +118,22 @@ func TestWithoutComment(t *testing.T) {
 	}
 }
 
+// TestHeadings: no page has a heading twice, as two changes that are merged can leave it, since links find the first alone.
+func TestHeadings(t *testing.T) {
+	for _, page := range pages(t) {
+		text, seen := read(t, page), make(map[string]bool)
+		for _, b := range blocksOf(t, page) {
+			text = strings.Replace(text, b.text, "", 1) // a comment of a shell is no heading
+		}
+		for _, heading := range regexp.MustCompile(`(?m)^#+ .*$`).FindAllString(text, -1) {
+			if seen[heading] {
+				t.Errorf("%s: %q stands there twice", page, heading)
+			}
+			seen[heading] = true
+		}
+	}
+}
+
 // TestMentions: a command that a page mentions within a sentence is not run, but the tests and the targets that it names exist.
 func TestMentions(t *testing.T) {
 	targets := read(t, "Makefile")
