@@ -85,6 +85,12 @@ func TestRefusals(t *testing.T) {
 		"a mesh that nobody knows":             {"none", []string{"mesh=consul"}, "/mesh"},
 		"doors on sockets":                     {"none", []string{"settings.grpc-listen=unix:/run/a", "settings.http-listen=unix:/run/b"}, ""},
 		"probes on a socket":                   {"none", []string{"settings.admin-listen=unix:/run/a"}, "settings.admin-listen: must have a port"},
+		"probes on loopback":                   {"none", []string{"settings.admin-listen=127.0.0.1:9464"}, "settings.admin-listen: must be reached from outside"},
+		"probes on loopback by name":           {"none", []string{"settings.admin-listen=localhost:9464"}, "settings.admin-listen: must be reached from outside"},
+		"probes on another address":            {"none", []string{"settings.admin-listen=0.0.0.0:9464"}, ""},
+		"a setting behind the chart's back":    {"none", []string{"extraEnv[0].name=RECOVERYCODES_DRAIN_DELAY", "extraEnv[0].value=5m"}, "extraEnv: RECOVERYCODES_DRAIN_DELAY is a setting"},
+		"the secret as a variable":             {"none", []string{"extraEnv[0].name=STYTCH_SECRET", "extraEnv[0].value=x"}, "extraEnv: STYTCH_SECRET is a setting"},
+		"a variable of Go's":                   {"none", []string{"extraEnv[0].name=GOGC", "extraEnv[0].value=off"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stdout, stderr, err := try(".", tool(t, "helm"), "template", "x", chart, "--values", values(c.preset), "--set", strings.Join(c.set, ","))

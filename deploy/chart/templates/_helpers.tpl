@@ -173,4 +173,12 @@ grpc is a stream of bytes; Istio knows no kubernetes.io/h2c in old versions. */}
 {{- if not (include "recoverycodes.port" (get $settings "admin-listen")) }}
 {{- fail "settings.admin-listen: must have a port, where the probes ask" }}
 {{- end }}
+{{- if regexMatch "^(127\\.|localhost:|\\[::1\\])" (get $settings "admin-listen") }}
+{{- fail "settings.admin-listen: must be reached from outside the pod, where the probes ask" }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if regexMatch "^(RECOVERYCODES|STYTCH)_" .name }}
+{{- fail (printf "extraEnv: %s is a setting, and what the chart derives from the settings would not follow it: use settings or secrets" .name) }}
+{{- end }}
+{{- end }}
 {{- end }}
