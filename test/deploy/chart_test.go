@@ -227,6 +227,9 @@ type container struct {
 		Name string `yaml:"name"`
 		Port string `yaml:"containerPort"`
 	} `yaml:"ports"`
+	Resources struct {
+		Limits struct{ Memory string } `yaml:"limits"`
+	} `yaml:"resources"`
 	Liveness  probe `yaml:"livenessProbe"`
 	Readiness probe `yaml:"readinessProbe"`
 	Mounts    []struct {

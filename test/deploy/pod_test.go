@@ -7,12 +7,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -184,9 +186,11 @@ func TestPods(t *testing.T) {
 			if status := statusOf(t, d.Admin+"/metrics", ""); status != http.StatusUnauthorized {
 				t.Errorf("the metrics for everybody: %d", status)
 			}
-			if status := statusOf(t, d.Admin+"/metrics", adminToken); status != http.StatusOK {
+			status, text := fetch(t, d.Admin+"/metrics", adminToken)
+			if status != http.StatusOK {
 				t.Errorf("the metrics: %d", status)
 			}
+			leavesRoom(t, text, p.Containers[0].Resources.Limits.Memory)
 			peer := insecure.NewCredentials()
 			if preset == "production" {
 				peer = credentials.NewTLS(&tls.Config{RootCAs: c.trusted, ServerName: "example.com"})
@@ -212,7 +216,32 @@ func get(t *testing.T, conn *grpc.ClientConn) error {
 	return err
 }
 
+// leavesRoom looks whether the garbage collector's limit is below the container's, by a tenth at least for what is not the
+// collector's to free: otherwise the kernel ends the process before the collector does anything about it.
+func leavesRoom(t *testing.T, metrics, container string) {
+	t.Helper()
+	mebibytes, err := strconv.ParseFloat(strings.TrimSuffix(container, "Mi"), 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(metrics, "\ngo_gc_gomemlimit_bytes ")
+	value, _, _ := strings.Cut(rest, "\n")
+	limit, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit > 0.9*mebibytes*(1<<20) {
+		t.Errorf("the garbage collector keeps below %.0f MiB, the container has %s", limit/(1<<20), container)
+	}
+}
+
 func statusOf(t *testing.T, address, token string) int {
+	t.Helper()
+	status, _ := fetch(t, address, token)
+	return status
+}
+
+func fetch(t *testing.T, address, token string) (status int, text string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, nil)
 	if err != nil {
@@ -226,8 +255,12 @@ func statusOf(t *testing.T, address, token string) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = resp.Body.Close()
-	return resp.StatusCode
+	defer func() { _ = resp.Body.Close() }()
+	all, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(all)
 }
 
 // TestPodStopsInTime stops a pod that has all to do that a stop can have: a call at Stytch that takes longer than it may, and
