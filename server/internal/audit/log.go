@@ -150,9 +150,7 @@ func (p *Place) Release() {
 func (l *Log) Write(line Line) { l.accept(&line, nil) }
 
 func (l *Log) accept(line *Line, place *Place) {
-	var buffer [1 << 10]byte // lines that are longer are rare, and go to the heap
-	text := line.appendTo(buffer[:0])
-	if !l.enqueue(text, place) {
+	if !l.enqueue(line, place) {
 		if l.options.OnDrop != nil {
 			l.options.OnDrop()
 		}
@@ -162,7 +160,7 @@ func (l *Log) accept(line *Line, place *Place) {
 }
 
 // enqueue reports whether there was a place for the line.
-func (l *Log) enqueue(text []byte, place *Place) bool {
+func (l *Log) enqueue(line *Line, place *Place) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reserved := place != nil && !place.used
@@ -181,7 +179,7 @@ func (l *Log) enqueue(text []byte, place *Place) bool {
 		l.taken.other++
 		l.queue.lines.other++
 	}
-	l.queue.text = append(l.queue.text, text...)
+	l.queue.text = line.appendTo(l.queue.text)
 	l.unwritten++
 	return true
 }

@@ -23,6 +23,7 @@ import (
 	"recoverycodes.internal/server/internal/recoverycodes"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
+	"recoverycodes.internal/server/internal/wiped"
 )
 
 const limit = 31 * time.Second
@@ -43,7 +44,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	}
 	client, err := stytch.New(stytch.Config{
 		BaseURL: base, ProjectID: "project-test-bench", Secret: "secret-test-bench", UserAgent: "bare",
-		ConnectTimeout: limit, HeaderTimeout: limit, Timeout: limit, MaxAnswerBytes: 8 << 20,
+		ConnectTimeout: limit, HeaderTimeout: limit, Timeout: limit, MaxAnswerBytes: 8 << 20, Buffer: wiped.Get,
 	})
 	if err != nil {
 		return err

@@ -28,8 +28,9 @@ const (
 	// maxStreams bounds the calls on one connection at once. Sidecars carry many callers on one, and open another then.
 	maxStreams = 250
 
-	// maxUnread and maxUnreadOfCall bound what HTTP/2 takes in of request bodies that nobody has read yet, since REST reads
-	// none before it is known who calls.
+	// maxUnread and maxUnreadOfCall bound what HTTP/2 takes in of requests that nobody has read yet, since REST reads no body
+	// before it is known who calls. Left to itself gRPC would measure what a connection can carry, which costs a ping and its
+	// answer for each round trip, and take in up to 16 MB; requests are small.
 	maxUnread, maxUnreadOfCall = 1 << 20, 256 << 10
 
 	// handshakeLimit bounds what comes before the first call: TLS and the beginning of HTTP/2.
@@ -53,6 +54,7 @@ func (s *server) grpcLimits(limit time.Duration) []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(maxMessage),
 		grpc.MaxHeaderListSize(maxHeader),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.StaticStreamWindowSize(maxUnreadOfCall), grpc.StaticConnWindowSize(maxUnread),
 		grpc.ConnectionTimeout(handshakeLimit),
 		grpc.KeepaliveParams(ages),
 		// Clients may ping every ten seconds, with or without a call open: sidecars hold connections for many callers.

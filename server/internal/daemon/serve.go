@@ -19,6 +19,7 @@ import (
 	"recoverycodes.internal/server/internal/sandbox"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
+	"recoverycodes.internal/server/internal/wiped"
 )
 
 // maxAnswer bounds an upstream answer. It is above what a gRPC client accepts (4 MB), so that the transcoder, which
@@ -40,7 +41,7 @@ func Serve(ctx context.Context, cfg *config.Serve, o Options) error {
 		RootCAs:        cfg.RootCAs,
 		UserAgent:      "recoverycodesd/" + Version(),
 		ConnectTimeout: cfg.ConnectTimeout, HeaderTimeout: cfg.HeaderTimeout, Timeout: cfg.UpstreamTimeout,
-		MaxAnswerBytes: maxAnswer,
+		MaxAnswerBytes: maxAnswer, Buffer: wiped.Get,
 	}
 	// The sandbox goes last, after every call to it has ended.
 	endSandbox := func() {}

@@ -24,6 +24,24 @@ type body struct {
 	visit *visit
 }
 
+// writer remembers whether a write has failed. What an HTTP/2 connection was to write on a stream that has ended meanwhile
+// it may still be reading, so that memory is not to be used again.
+type writer struct {
+	http.ResponseWriter
+
+	failed bool
+}
+
+// Write implements http.ResponseWriter.
+func (w *writer) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.failed = w.failed || err != nil
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 // codec is the gateway library's marshaler: requests through the strict decoder, answers as raw bytes. It never turns
 // a message into JSON, since no message of ours holds an answer that could be read.
 type codec struct{}

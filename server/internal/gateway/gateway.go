@@ -30,6 +30,7 @@ import (
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/interceptor"
 	"recoverycodes.internal/server/internal/telemetry"
+	"recoverycodes.internal/server/internal/wiped"
 )
 
 // maxBody bounds a request body. Requests are a few kilobytes at most; the limit is above every limit on a field, so
@@ -158,7 +159,12 @@ func (d *door) serve(ctx context.Context, v *visit, w http.ResponseWriter, r *ht
 	inner := r.WithContext(ctx)
 	inner.Header = header
 	inner.Body = &body{ReadCloser: http.MaxBytesReader(w, r.Body, maxBody), visit: v}
-	d.mux.ServeHTTP(w, inner)
+	out := &writer{ResponseWriter: w}
+	d.mux.ServeHTTP(out, inner)
+	if !out.failed {
+		wiped.Put(v.record.Answer)
+	}
+	v.record.Answer = nil
 }
 
 // rpcOf is the RPC that a request is for, by its method and path; empty when there is no route. The generated routes

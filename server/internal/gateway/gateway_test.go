@@ -36,6 +36,7 @@ type service struct {
 	answer string
 	err    error
 	panics bool
+	given  []byte // the answer, as it was left with the record
 
 	request  proto.Message
 	metadata metadata.MD
@@ -48,7 +49,8 @@ func (s *service) serve(ctx context.Context, request proto.Message) error {
 		panic("the panic's text")
 	}
 	if s.err == nil {
-		call.FromContext(ctx).Answer = []byte(s.answer)
+		s.given = []byte(s.answer)
+		call.FromContext(ctx).Answer = s.given
 	}
 	return s.err
 }
@@ -336,3 +338,36 @@ func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 // rawURL is a URL as a server may get to see it, past what a client would escape.
 func rawURL(path, raw string) *url.URL { return &url.URL{Path: path, RawPath: raw} }
+
+// TestAnswersAreWiped holds that an answer that was written leaves nothing in memory, and that one whose writing failed is
+// left alone: an HTTP/2 connection may still be reading it.
+func TestAnswersAreWiped(t *testing.T) {
+	for name, broken := range map[string]bool{"written": false, "not written": true} {
+		t.Run(name, func(t *testing.T) {
+			s := &service{answer: `{"recovery_codes":["code"]}`}
+			door, _ := open(t, s)
+			w := httptest.NewRecorder()
+			door.ServeHTTP(torn{w, broken}, request("GET /v1/b2b/recovery_codes/o/m", ""))
+			if wrote := w.Body.String() == s.answer; wrote == broken {
+				t.Fatalf("wrote %q", w.Body)
+			}
+			if kept := string(s.given) == s.answer; kept != broken {
+				t.Errorf("afterwards the memory holds %q", s.given)
+			}
+		})
+	}
+}
+
+// torn is a writer whose connection may have ended.
+type torn struct {
+	http.ResponseWriter
+
+	ended bool
+}
+
+func (w torn) Write(p []byte) (int, error) {
+	if w.ended {
+		return 0, io.ErrClosedPipe
+	}
+	return w.ResponseWriter.Write(p)
+}

@@ -17,6 +17,7 @@ import (
 
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/wiped"
 )
 
 // Codec is gRPC's protobuf codec, but for two kinds of messages. Answers that are encoded already are not encoded again.
@@ -28,12 +29,12 @@ func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 type codec struct{ encoding.CodecV2 }
 
 // Marshal implements encoding.CodecV2. A message that holds nothing but bytes that are encoded already, as the service's
-// answers do, is those bytes: they are handed out, and not copied into a buffer of a pool.
+// answers do, is those bytes: they are handed out, not copied, and wiped when they are sent. It must not be read afterwards.
 func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	if msg, ok := v.(proto.Message); ok {
-		wire := msg.ProtoReflect().GetUnknown()
+		wire := []byte(msg.ProtoReflect().GetUnknown())
 		if len(wire) > 0 && proto.Size(msg) == len(wire) {
-			return mem.BufferSlice{mem.SliceBuffer(wire)}, nil
+			return mem.BufferSlice{mem.NewBuffer(&wire, wiped.Buffers)}, nil
 		}
 	}
 	return c.CodecV2.Marshal(v)

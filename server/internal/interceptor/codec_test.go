@@ -2,6 +2,7 @@ package interceptor
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -44,5 +45,23 @@ func TestMarshal(t *testing.T) {
 	defer slices.Free()
 	if got := slices[0].ReadOnlyData(); &got[0] != &wire[0] {
 		t.Error("the bytes are copied")
+	}
+}
+
+// TestEncodedAnswersAreWiped has gRPC's way of being done with an answer leave nothing of it in memory.
+func TestEncodedAnswersAreWiped(t *testing.T) {
+	wire := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), strings.Repeat("code", 1000))
+	answer := &recoverycodesv1.GetResponse{}
+	answer.ProtoReflect().SetUnknown(wire)
+	slices, err := Codec().Marshal(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Count(wire, []byte("code")) != 1000 {
+		t.Fatal("it is wiped before it is sent")
+	}
+	slices.Free()
+	if bytes.Contains(wire, []byte("code")) {
+		t.Error("the answer is still in memory")
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/transcode"
+	"recoverycodes.internal/server/internal/wiped"
 )
 
 // An operation is what differs between the three RPCs once the exchange is over.
@@ -210,13 +211,16 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 
 	usable := false
 	if x.Fault == "" && 200 <= x.Status && x.Status <= 299 {
-		wire, err := op.answers.Append(nil, x.Body)
+		wire, err := op.answers.Append(wiped.Get(len(x.Body))[:0], x.Body)
 		if usable = err == nil && op.recognisable(&wire); usable {
 			record.UpstreamRequestID = plain(wire.Kept[0], 128)
 			if record.Door == call.REST {
-				record.Answer = x.Body // it is what is written; the message beside it stays empty
+				record.Answer = x.Body // the door writes it and gives it back; the message beside it stays empty
+				wiped.Put(wire.Wire)
 			} else {
-				answer.ProtoReflect().SetUnknown(wire.Wire)
+				answer.ProtoReflect().SetUnknown(wire.Wire) // gRPC gives it back when it is sent
+				wiped.Put(x.Body)
+				x.Body = nil
 			}
 		}
 		if wire.DriftTotal > 0 && s.options.OnDrift != nil {

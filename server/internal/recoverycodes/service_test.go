@@ -1,6 +1,7 @@
 package recoverycodes
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/transcode"
+	"recoverycodes.internal/server/internal/wiped"
 	"recoverycodes.internal/test/documents"
 )
 
@@ -96,6 +99,49 @@ func TestAnswerIsWireBytes(t *testing.T) {
 	}
 	if len(*drifted) > 0 {
 		t.Errorf("drift %v", *drifted)
+	}
+}
+
+// TestBodiesAreWiped holds that nothing stays of the upstream's bytes once they are read for gRPC, and that those for
+// REST are the door's.
+func TestBodiesAreWiped(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", strconv.Itoa(len(documents.Get())))
+		_, _ = w.Write(documents.Get())
+	}))
+	t.Cleanup(server.Close)
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, door := range []call.Door{call.GRPC, call.REST} {
+		var body []byte
+		client, err := stytch.New(stytch.Config{
+			BaseURL: base, ProjectID: "project-test-1", Secret: "s", ConnectTimeout: 10 * time.Second,
+			HeaderTimeout: 10 * time.Second, Timeout: 10 * time.Second, MaxAnswerBytes: 1 << 20,
+			Buffer: func(n int) []byte {
+				body = wiped.Get(n)
+				return body
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		s, err := New(client, Options{InFlight: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		record := call.New(door, "")
+		if _, err := s.Get(call.NewContext(t.Context(), record), &recoverycodesv1.GetRequest{OrganizationId: "o", MemberId: "m"}); err != nil {
+			t.Fatal(err)
+		}
+		if len(body) == 0 {
+			t.Fatal("the body is somewhere else")
+		}
+		if kept := bytes.Contains(body, []byte("recovery_codes")); kept != (door == call.REST) {
+			t.Errorf("%s: the body is still there: %v", door, kept)
+		}
 	}
 }
 

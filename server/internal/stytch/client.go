@@ -38,6 +38,9 @@ type Config struct {
 	// MaxAnswerBytes bounds the body of a response.
 	MaxAnswerBytes int64
 
+	// Buffer returns the n bytes that the body of a response is read into, if its length is known. It may be nil.
+	Buffer func(n int) []byte
+
 	// OnRequest is told of each request before it is made. It gets no header of it to change, and of its path the template.
 	// What it returns is called with what came back; both may be nil.
 	OnRequest func(ctx context.Context, method, route string) (ended func(Exchange))
@@ -87,6 +90,9 @@ func New(cfg Config) (*Client, error) {
 		return nil, errors.New("stytch: project id and secret are required")
 	case cfg.ConnectTimeout <= 0 || cfg.HeaderTimeout <= 0 || cfg.Timeout <= 0 || cfg.MaxAnswerBytes <= 0:
 		return nil, errors.New("stytch: every limit must be positive")
+	}
+	if cfg.Buffer == nil {
+		cfg.Buffer = func(n int) []byte { return make([]byte, n) }
 	}
 	c := &Client{
 		cfg:     cfg,
@@ -260,7 +266,7 @@ func (c *Client) read(resp *http.Response) ([]byte, Fault) {
 		return nil, FaultTooLarge
 	}
 	if resp.ContentLength >= 0 { // nearly always, and then no more memory is needed than for it
-		body := make([]byte, resp.ContentLength+1) // one more, to read up to the end: what is left unread costs the connection
+		body := c.cfg.Buffer(int(resp.ContentLength) + 1) // one more, to read up to the end: what is left unread costs the connection
 		n, err := io.ReadFull(resp.Body, body)
 		if int64(n) != resp.ContentLength {
 			return nil, faultOf(err)

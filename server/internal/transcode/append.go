@@ -3,6 +3,7 @@ package transcode
 import (
 	"math"
 	"slices"
+	"sync"
 )
 
 // The bounds of what Append writes. MaxSize is what gRPC clients accept by default. MaxNesting counts every message on the way
@@ -56,15 +57,25 @@ var sacrifices = [...]sacrifice{
 	{freeForm: -1, nested: -1},
 }
 
+// decoders are those that nobody uses. They have room for the deepest document, which is a lot to clear for each.
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// release forgets everything that came out of the document.
+func (d *decoder) release() {
+	d.src, d.out, d.kept, d.drift, d.scratch = nil, nil, nil, nil, nil
+	d.driftTotal, d.path.length, d.keys.length = 0, 0, 0
+	decoders.Put(d)
+}
+
 // Append reads the document in src and appends the wire bytes of the message to dst. It neither keeps nor changes src,
 // and needs no memory for the bytes when dst has room for as many as src has. A null leaves its field unset, except
 // within a free-form value, where it stays a null.
 //
 // The error is a *DocumentError. With it comes no answer, and what is in dst beyond its length is undefined.
 func (t *Table) Append(dst, src []byte) (Answer, error) {
-	// Not a composite literal: that would be built beside d, and a stack of twice the size has to grow more often.
-	var d decoder
-	d.src = src
+	d := decoders.Get().(*decoder)
+	defer d.release()
+	d.src, d.pos = src, 0
 	d.out = slices.Grow(dst, len(src))
 	d.kept = make([]string, t.kept)
 	for _, d.sacrifice = range sacrifices {
