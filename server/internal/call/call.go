@@ -65,6 +65,7 @@ type Call struct {
 	// IdempotencyKeys are the idempotency keys that the caller gave: at most one is right. They are secrets.
 	IdempotencyKeys []string
 	Replayed        bool // the answer was given before, to a call with the same key
+	GaveUp          bool // it ended while another with the same key was under way, whose record has what came of both
 
 	Outcome           Outcome
 	UpstreamStatus    int    // HTTP status, 0 when none arrived

@@ -77,6 +77,7 @@ func (s *Service) effect(ctx context.Context, op *operation, key string, req pro
 		if s.options.OnStore != nil && (errors.Is(err, once.ErrDown) || errors.Is(err, once.ErrFull)) {
 			s.options.OnStore(err)
 		}
+		recordOf(ctx).GaveUp = errors.Is(err, once.ErrWaiting)
 		return stytch.Exchange{}, keyError(op, err)
 	case !replayed:
 		return own, refusal

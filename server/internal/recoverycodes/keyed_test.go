@@ -154,6 +154,38 @@ func TestCallersWithOneKeyWait(t *testing.T) {
 	}
 }
 
+// TestWhoGivesUpWaitingSaysSo has a caller go while another call with its key is under way. It is told that it does not know,
+// and its record that somebody else will.
+func TestWhoGivesUpWaitingSaysSo(t *testing.T) {
+	arrived, release := make(chan struct{}), make(chan struct{})
+	s, _ := newService(t, func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		_, _ = w.Write(documents.Rotate())
+	})
+	withStore(t, s, 10)
+	var first *call.Call
+	var group sync.WaitGroup
+	group.Go(func() {
+		var err error
+		if first, err = keyed(t.Context(), s, "Rotate", "k"); err != nil {
+			t.Error(err)
+		}
+	})
+	<-arrived
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	second, err := keyed(ctx, s, "Rotate", "k")
+	if !second.GaveUp || second.Outcome != call.Unknown || err == nil || apierror.From(err).Reason != apierror.OutcomeUnknown {
+		t.Errorf("%+v %v", second, err)
+	}
+	close(release)
+	group.Wait()
+	if first.GaveUp || first.Outcome != call.Done {
+		t.Errorf("%+v", first)
+	}
+}
+
 func TestKeyRefusals(t *testing.T) {
 	s, _ := newService(t, answering(200, string(documents.Recover())))
 	withStore(t, s, 1)

@@ -132,7 +132,7 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	observe(o.seconds.WithLabelValues(method, string(record.Door)), took.Seconds(), trace)
 	if record.Replayed {
 		count(o.replays.WithLabelValues(method), trace)
-	} else if record.Outcome != "" {
+	} else if record.Outcome != "" && !record.GaveUp {
 		count(o.outcomes.WithLabelValues(method, string(record.Outcome)), trace)
 	}
 	if record.UpstreamTime > 0 && !record.Replayed {
@@ -203,6 +203,9 @@ func fields(record *call.Call, err *apierror.Error, method string, code codes.Co
 	if record.Replayed {
 		out = append(out, zap.Bool("replayed", true))
 	}
+	if record.GaveUp {
+		out = append(out, zap.Bool("gave_up_waiting", true))
+	}
 	if record.Retries > 0 {
 		out = append(out, zap.Int("retries", record.Retries))
 	}
@@ -217,6 +220,8 @@ func levelOf(record *call.Call, err *apierror.Error) zapcore.Level {
 	switch {
 	case strings.HasPrefix(record.Method, "/grpc."):
 		return zap.DebugLevel
+	case record.GaveUp: // nothing of its own was sent
+		return zap.InfoLevel
 	case record.Outcome == call.Unknown, record.Outcome == call.Lost:
 		return zap.ErrorLevel
 	case err != nil && err.Code == codes.Internal:

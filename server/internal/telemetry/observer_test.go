@@ -181,6 +181,22 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+// TestWhoGaveUpWaitingIsNoOutcome: the call that was waited for has one, and nobody is to be woken for both.
+func TestWhoGaveUpWaitingIsNoOutcome(t *testing.T) {
+	o, lines := observed()
+	o.Ended(record(call.REST, service+"Rotate", func(r *call.Call) { r.Outcome, r.GaveUp = call.Unknown, true }),
+		&apierror.Error{Code: codes.Unknown, Reason: apierror.OutcomeUnknown, Message: "no verdict"})
+	for name := range series(t, o) {
+		if strings.HasPrefix(name, "recoverycodes_outcomes_total") {
+			t.Errorf("counted as %s", name)
+		}
+	}
+	got := lines.All()
+	if len(got) != 1 || got[0].Level != zap.InfoLevel || got[0].ContextMap()["gave_up_waiting"] != true || got[0].ContextMap()["outcome"] != "unknown" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestEndedOnce ends a call twice, as the corridor and then the REST door do.
 func TestEndedOnce(t *testing.T) {
 	o, lines := observed()

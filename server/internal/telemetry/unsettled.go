@@ -53,9 +53,9 @@ func (o *Observer) Unsettled() []Unsettled {
 }
 
 // keepUnsettled keeps a call that has ended, if it is one of those. An answer that is given again is none: it was kept
-// when it was given first.
+// when it was given first. Nor is a call that gave up waiting for another, which is kept itself if it is one.
 func (o *Observer) keepUnsettled(record *call.Call, err *apierror.Error, method string) {
-	if record.Replayed || record.Outcome != call.Unknown && record.Outcome != call.Lost {
+	if record.Replayed || record.GaveUp || record.Outcome != call.Unknown && record.Outcome != call.Lost {
 		return
 	}
 	u := Unsettled{

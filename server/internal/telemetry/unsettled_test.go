@@ -29,6 +29,7 @@ func TestUnsettledIsKept(t *testing.T) {
 		tell(outcome, nil, nil)
 	}
 	tell(call.Unknown, func(r *call.Call) { r.Replayed = true }, nil)
+	tell(call.Unknown, func(r *call.Call) { r.GaveUp = true }, nil)
 	if got := o.Unsettled(); len(got) != 0 {
 		t.Errorf("kept are %+v", got)
 	}
