@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -105,6 +106,14 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	command := ""
 	if len(args) > 0 {
 		command, args = args[0], args[1:]
+	}
+	switch command {
+	case "check-policy", "new-secret", "version": // serve and sandbox have a help of their own
+		if len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+			command = "help"
+		} else if len(args) > 0 && command != "check-policy" {
+			return daemon.UsageError{Err: errors.New(command + ": wants no argument")}
+		}
 	}
 	switch command {
 	case "serve":

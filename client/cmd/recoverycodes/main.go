@@ -14,6 +14,9 @@ import (
 )
 
 func main() {
+	// Who reads the answer may be gone. The default would end the process by the signal then, without the word that the
+	// call took effect.
+	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], os.Getenv, os.Stdin, os.Stdout, os.Stderr)
 	stop()

@@ -37,6 +37,7 @@ var (
 type callError struct {
 	command   string
 	hasEffect bool     // the call changes something when it succeeds
+	server    string   // the target, for when it is not the service that says why
 	secrets   []string // what the other side's text must not tell
 	cause     error
 }
@@ -98,6 +99,9 @@ func (e *callError) write(w io.Writer) {
 	}
 	if failed.RequestID != "" {
 		fmt.Fprintf(&b, "request id: %s\n", failed.RequestID)
+	}
+	if failed.Reason == "" { // made on the way, where the text may not say to whom
+		fmt.Fprintf(&b, "server: %s\n", e.server)
 	}
 	if failed.RetryAfter > 0 {
 		fmt.Fprintf(&b, "not before: %v from now\n", failed.RetryAfter)

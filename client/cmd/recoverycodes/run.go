@@ -96,7 +96,7 @@ func (flags *cli) call(parsed *kong.Context, getenv func(string) string, stdin i
 		return &usageError{inFlags.Replace(err.Error())}
 	}
 	defer func() { _ = c.Close() }() // the only call has ended
-	return parsed.Run(&session{
+	err = parsed.Run(&session{
 		client: c,
 		stdin:  stdin,
 		stderr: stderr,
@@ -106,6 +106,10 @@ func (flags *cli) call(parsed *kong.Context, getenv func(string) string, stdin i
 			showSecrets: flags.ShowCodes,
 		},
 	})
+	if failed := (*callError)(nil); errors.As(err, &failed) {
+		failed.server = flags.Server
+	}
+	return err
 }
 
 // environment fills flags that were not given from the variables they name.
@@ -124,6 +128,10 @@ func environment(getenv func(string) string) kong.Resolver {
 // read the help.
 func parseMessage(err error) string {
 	if strings.HasPrefix(err.Error(), "unexpected argument") {
+		var parse *kong.ParseError
+		if errors.As(err, &parse) && parse.Context.Selected() == nil {
+			return "no such command"
+		}
 		return "unexpected argument (a code is read from standard input, never from an argument)"
 	}
 	message, _, _ := strings.Cut(err.Error(), " but got ")

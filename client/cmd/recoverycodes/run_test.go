@@ -186,7 +186,8 @@ func TestUsageErrors(t *testing.T) {
 		want  string // what the message names
 	}{
 		{"no command", "", nil, "get"},
-		{"unknown command", "", []string{"spend", "o", "m"}, "unexpected argument"},
+		{"unknown command", "", []string{"spend", "o", "m"}, "no such command"},
+		{"a code for a command", "", []string{"code-one"}, "no such command"},
 		{"member missing", "", []string{"get", "o"}, "member"},
 		{"code as an argument", "", []string{"recover", "o", "m", "code-one"}, "standard input"},
 		{"code as an argument, and on standard input", "code-one\n", []string{"recover", "o", "m", "code-one"}, "standard input"},
@@ -216,6 +217,7 @@ func TestUsageErrors(t *testing.T) {
 		{"plaintext with roots", "", []string{"get", "o", "m", "--plaintext", "--ca-file", noPEM}, "--ca-file"},
 		{"no such file", "", []string{"get", "o", "m", "--ca-file", "/nonexistent"}, "--ca-file"},
 		{"no certificate in the file", "", []string{"get", "o", "m", "--ca-file", noPEM}, "--ca-file"},
+		{"a URL for a server", "", []string{"get", "o", "m", "--server", "https://localhost:50051"}, "--server: wants host:port"},
 		{"malformed server", "", []string{"get", "o", "m", "--server", "dns:///%zz"}, "dns:///%zz"},
 	}
 	for _, tt := range tests {

@@ -24,6 +24,9 @@ func (flags *cli) clientOptions(getenv func(string) string) ([]client.Option, er
 	if flags.Timeout <= 0 {
 		return nil, &usageError{fmt.Sprintf("--timeout: %v is not positive", flags.Timeout)}
 	}
+	if strings.HasPrefix(flags.Server, "http://") || strings.HasPrefix(flags.Server, "https://") {
+		return nil, &usageError{"--server: wants host:port, and no URL"} // to gRPC it would be the name of a host
+	}
 	if (flags.ClientCertificate == "") != (flags.ClientKey == "") {
 		return nil, &usageError{"--client-certificate and --client-key go together"}
 	}
