@@ -41,10 +41,12 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// SIGHUP comes from a terminal that is closed, often twice, and by habit from those who rotate logs. It stops the server
+	// in order too; nothing here has to be told to read its files again.
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
 		first := <-signals
-		signal.Stop(signals) // the default is back: a second one ends the process at once
+		signal.Reset(os.Interrupt, syscall.SIGTERM) // the default is back: a second one ends the process at once
 		if first == os.Interrupt {
 			stop(daemon.ErrInterrupted)
 		} else {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -96,6 +97,40 @@ func TestInterruptedWithoutDelay(t *testing.T) {
 	d := daemon.Start(t, nil, "--sandbox", "--drain-delay=1h")
 	d.Signal(t, syscall.SIGINT)
 	if code := d.Wait(t); code != 0 || !strings.Contains(d.Log(), `"message":"stopped"`) {
+		t.Errorf("exit code %d\n%s", code, d.Log())
+	}
+}
+
+// TestHangup has a terminal close, which tells of it twice, while a call is under way.
+func TestHangup(t *testing.T) {
+	arrived, held := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	d := daemon.Start(t, behind(t, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-held
+		answering(w, r)
+	}), "--drain-delay=0s")
+	defer release()
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := http.Post("http://"+d.HTTP+pathRecover, "application/json", strings.NewReader(body)) //nolint:noctx // it ends
+		if err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode != http.StatusOK {
+				err = errors.New(resp.Status)
+			}
+		}
+		answered <- err
+	}()
+	<-arrived
+	d.Signal(t, syscall.SIGHUP)
+	await(t, "the first signal", func() bool { return strings.Contains(d.Log(), "stopping") })
+	d.Signal(t, syscall.SIGHUP)
+	release()
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, d.Log())
 	}
 }
