@@ -113,7 +113,7 @@ func TestHangup(t *testing.T) {
 	defer release()
 	answered := make(chan error, 1)
 	go func() {
-		resp, err := http.Post("http://"+d.HTTP+pathRecover, "application/json", strings.NewReader(body)) //nolint:noctx // it ends
+		resp, err := http.Post("http://"+d.HTTP+pathRecover, "application/json", strings.NewReader(body))
 		if err == nil {
 			_ = resp.Body.Close()
 			if resp.StatusCode != http.StatusOK {
