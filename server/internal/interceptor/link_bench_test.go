@@ -21,6 +21,14 @@ import (
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
+// headers takes what a call's answer is to have in its header as gRPC's own stream does, and keeps none of it.
+type headers struct{ grpc.ServerTransportStream }
+
+func (headers) SetHeader(md metadata.MD) error {
+	_ = metadata.Join(nil, md)
+	return nil
+}
+
 // BenchmarkLink is the price of each link by itself, and of each check within the last, around a handler that does
 // nothing. The bench of the whole server (test/bench) runs it and puts it into its tables.
 func BenchmarkLink(b *testing.B) {
@@ -56,7 +64,8 @@ func BenchmarkLink(b *testing.B) {
 	}
 	info := &grpc.UnaryServerInfo{FullMethod: recoverycodesv1.RecoveryCodesService_Get_FullMethodName}
 	req := &recoverycodesv1.GetRequest{OrganizationId: "organization-test-1", MemberId: "member-test-1"}
-	incoming := metadata.NewIncomingContext(b.Context(), metadata.Pairs("authorization", "Bearer "+token))
+	incoming := grpc.NewContextWithServerTransportStream(
+		metadata.NewIncomingContext(b.Context(), metadata.Pairs("authorization", "Bearer "+token)), headers{})
 
 	type link struct {
 		name string
