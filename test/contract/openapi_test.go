@@ -21,8 +21,8 @@ type document struct {
 		License                     struct{ Name string }
 	}
 	Consumes, Produces  []string
-	Security            []any
-	SecurityDefinitions map[string]any
+	Security            []map[string]any
+	SecurityDefinitions map[string]struct{ Type, Name, In, Description string }
 	Paths               map[string]map[string]operation
 	Definitions         map[string]schema
 }
@@ -88,8 +88,13 @@ func TestOpenAPIHead(t *testing.T) {
 	if diff := cmp.Diff([][]string{{"application/json"}, {"application/json"}}, [][]string{doc.Consumes, doc.Produces}); diff != "" {
 		t.Errorf("consumes and produces (-want +got):\n%s", diff)
 	}
-	if doc.SecurityDefinitions != nil || doc.Security != nil {
-		t.Errorf("the document describes %v and %v: the server asks no caller for credentials", doc.SecurityDefinitions, doc.Security)
+	bearer, basic := doc.SecurityDefinitions["bearer"], doc.SecurityDefinitions["basic"]
+	if len(doc.SecurityDefinitions) != 2 || bearer.Type != "apiKey" || bearer.Name != "Authorization" || bearer.In != "header" ||
+		basic.Type != "basic" || bearer.Description == "" || basic.Description == "" {
+		t.Errorf("callers prove who they are by %+v, want bearer and basic", doc.SecurityDefinitions)
+	}
+	if diff := cmp.Diff([]map[string]any{{"bearer": []any{}}, {"basic": []any{}}}, doc.Security); diff != "" {
+		t.Errorf("either is enough (-want +got):\n%s", diff)
 	}
 	for _, stray := range []string{"rpcStatus", "google.rpc.Status", "protobufAny", "google.protobuf.Any"} {
 		if strings.Contains(text, stray) {
@@ -132,7 +137,7 @@ func TestOpenAPIOperations(t *testing.T) {
 				t.Errorf("%s lacks its summary or its description", name)
 			}
 			if op.Security != nil {
-				t.Errorf("%s has security %v: the server asks no caller for credentials", name, op.Security)
+				t.Errorf("%s has security of its own, %v: every operation wants the same", name, op.Security)
 			}
 			for _, status := range []string{"400", "401", "404", "429", "500", "503", "default"} {
 				if _, ok := op.Responses[status]; !ok {
