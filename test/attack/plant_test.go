@@ -53,7 +53,7 @@ var buildPlanted = sync.OnceValues(func() (_ string, err error) {
 	edit(filepath.Join(internal, "recoverycodes", "service.go"), "\tvar v violations\n\tclaims := v.recoverRequest(req)\n",
 		"\tif err := plant(ctx, req); err != nil {\n\t\treturn nil, err\n\t}\n")
 	// The REST door, outside the chain: a header, and a panic with the answer of a call that was made.
-	edit(filepath.Join(internal, "gateway", "gateway.go"), "\td.mux.ServeHTTP(w, inner)\n",
+	edit(filepath.Join(internal, "gateway", "gateway.go"), "\td.mux.ServeHTTP(out, inner)\n",
 		"\tif leak := r.Header.Get(\"X-Plant\"); leak != \"\" {\n\t\tw.Header().Set(\"X-Planted\", leak)\n\t}\n")
 	edit(filepath.Join(internal, "gateway", "gateway.go"), "\tif record == nil || record.Answer == nil {\n",
 		"\tif record != nil && strings.HasSuffix(record.Member, \"~plant-rest-panic\") {\n\t\tpanic(string(record.Answer))\n\t}\n")
