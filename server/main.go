@@ -41,9 +41,12 @@ func main() {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	// SIGHUP comes from a terminal that is closed, often twice, and by habit from those who rotate logs. It stops the server
-	// in order too; nothing here has to be told to read its files again.
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// in order too, unless nohup has it ignored; nothing here has to be told to read its files again.
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		first := <-signals
 		signal.Reset(os.Interrupt, syscall.SIGTERM) // the default is back: a second one ends the process at once
@@ -60,7 +63,7 @@ func main() {
 	os.Exit(exitCode(err))
 }
 
-// What the garbage collector goes by, where the environment does not say otherwise. Calls leave some 25 KB each and next to
+// What the garbage collector goes by, where the environment does not say otherwise. Calls leave a dozen KB each and next to
 // nothing that stays, so collecting at twice the live heap would be most of the time over little; the limit
 // keeps four times as much from mattering when answers are large or many.
 const (

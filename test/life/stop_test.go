@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,6 +132,24 @@ func TestHangup(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Error(err)
 	}
+	if code := d.Wait(t); code != 0 {
+		t.Errorf("exit code %d\n%s", code, d.Log())
+	}
+}
+
+// TestNohup: a server that is meant to outlive its terminal does.
+func TestNohup(t *testing.T) {
+	nohup := filepath.Join(t.TempDir(), "nohup")
+	if err := os.WriteFile(nohup, []byte("#!/bin/sh\ntrap '' HUP\nexec "+daemon.Binary(t)+" \"$@\"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d := daemon.StartBuild(t, nohup, nil, nil, "--sandbox", "--drain-delay=0s")
+	d.Signal(t, syscall.SIGHUP)
+	time.Sleep(500 * time.Millisecond) // a signal that is taken is taken at once
+	if strings.Contains(d.Log(), "stopping") {
+		t.Error("it stops")
+	}
+	d.Signal(t, syscall.SIGTERM)
 	if code := d.Wait(t); code != 0 {
 		t.Errorf("exit code %d\n%s", code, d.Log())
 	}

@@ -60,7 +60,7 @@ var sacrifices = [...]sacrifice{
 // decoders are those that nobody uses. They have room for the deepest document, which is a lot to clear for each.
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-// release forgets everything that came out of the document.
+// release forgets what came out of the document, but for names of members that drift reports too.
 func (d *decoder) release() {
 	d.src, d.out, d.kept, d.drift, d.scratch = nil, nil, nil, nil, nil
 	d.driftTotal, d.path.length, d.keys.length = 0, 0, 0
