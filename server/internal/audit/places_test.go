@@ -300,6 +300,27 @@ func TestOneWrite(t *testing.T) {
 	})
 }
 
+// TestTogether holds that calls that end at the same time do not have a write each, although nothing waits.
+func TestTogether(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that those that are ready have an order
+	const calls = 20
+	w := &counting{gate: make(chan struct{})}
+	close(w.gate)
+	l, err := Open(Stdout, w, Options{Places: calls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ended sync.WaitGroup
+	for range calls {
+		ended.Go(func() { l.Write(line("")) })
+	}
+	ended.Wait()
+	closed(t, l)
+	if w.writes > calls/2 {
+		t.Errorf("%d writes for %d lines, want at most half as many", w.writes, calls)
+	}
+}
+
 // BenchmarkWrite is all of the work, that of the writer included.
 func BenchmarkWrite(b *testing.B) {
 	for _, reserve := range []bool{false, true} {

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"io"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -42,6 +43,7 @@ func (l *Log) run() {
 			}
 			select {
 			case <-l.wake:
+				runtime.Gosched() // calls that end at the same time have their lines in one write
 			case <-l.abandon:
 				return
 			}

@@ -24,6 +24,7 @@ import (
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
 	"recoverycodes.internal/server/internal/wiped"
+	"recoverycodes.internal/server/internal/yielding"
 )
 
 const limit = 31 * time.Second
@@ -57,7 +58,8 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	if err != nil {
 		return err
 	}
-	server := grpc.NewServer(grpc.NumStreamWorkers(128)) // as the real one: what a stack costs is not the chain's price
+	// As the real one: what stacks, windows and writes cost is not the chain's price.
+	server := grpc.NewServer(grpc.NumStreamWorkers(128), grpc.StaticStreamWindowSize(256<<10), grpc.StaticConnWindowSize(1<<20))
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(server, service)
 	listener, err := net.Listen("tcp", grpcListen) //nolint:noctx // binding does not wait
 	if err != nil {
@@ -74,7 +76,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	web := &http.Server{Addr: httpListen, Handler: rest, ReadHeaderTimeout: limit}
 	metrics := &http.Server{Addr: admin, Handler: observer.Metrics(), ReadHeaderTimeout: limit}
 	failed := make(chan error)
-	go func() { failed <- server.Serve(listener) }()
+	go func() { failed <- server.Serve(yielding.Listener(listener)) }()
 	go func() { failed <- web.ListenAndServe() }()
 	go func() { failed <- metrics.ListenAndServe() }()
 	return <-failed

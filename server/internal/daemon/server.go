@@ -30,6 +30,7 @@ import (
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
 	"recoverycodes.internal/server/internal/transcode"
+	"recoverycodes.internal/server/internal/yielding"
 )
 
 // slack is what the server adds to the upstream's time limit for its own work around an exchange.
@@ -219,7 +220,7 @@ func (s *server) start(parts *errgroup.Group) {
 		}
 		return ended(s.http.Serve(s.httpListener))
 	})
-	parts.Go(func() error { return ended(s.grpc.Serve(s.grpcListener)) })
+	parts.Go(func() error { return ended(s.grpc.Serve(yielding.Listener(s.grpcListener))) })
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	s.ready.Store(true)

@@ -1,0 +1,83 @@
+package yielding_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"recoverycodes.internal/server/internal/yielding"
+)
+
+// What is ready to run has run when a write reaches the connection.
+func TestOthersRunBeforeAWrite(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that nothing else runs them
+	const tries = 50
+	inner := &fake{}
+	conn := accept(t, inner)
+	first := 0
+	for range tries {
+		var ran atomic.Bool
+		inner.written = func([]byte) {
+			if ran.Load() {
+				first++
+			}
+		}
+		done := make(chan struct{})
+		go func() { ran.Store(true); close(done) }()
+		if _, err := conn.Write(nil); err != nil {
+			t.Fatal(err)
+		}
+		<-done
+	}
+	if first < tries/2 { // the scheduler promises no order
+		t.Errorf("what was ready had run before %d of %d writes", first, tries)
+	}
+}
+
+func TestWritesAreThoseOfTheConnection(t *testing.T) {
+	var got string
+	inner := &fake{written: func(b []byte) { got = string(b) }, n: 3, err: io.ErrShortWrite}
+	if n, err := accept(t, inner).Write([]byte("four")); n != inner.n || !errors.Is(err, inner.err) || got != "four" {
+		t.Errorf("Write: %d, %v and %q written, want %d, %v and all", n, err, got, inner.n, inner.err)
+	}
+}
+
+func TestAcceptFails(t *testing.T) {
+	want := errors.New("no connection")
+	if conn, err := yielding.Listener(listener{err: want}).Accept(); conn != nil || !errors.Is(err, want) {
+		t.Errorf("Accept: %v, %v, want %v alone", conn, err, want)
+	}
+}
+
+func accept(t *testing.T, inner net.Conn) net.Conn {
+	t.Helper()
+	conn, err := yielding.Listener(listener{conn: inner}).Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+type listener struct {
+	net.Listener
+	conn net.Conn
+	err  error
+}
+
+func (l listener) Accept() (net.Conn, error) { return l.conn, l.err }
+
+// fake is a connection that can only be written to.
+type fake struct {
+	net.Conn
+	written func([]byte)
+	n       int
+	err     error
+}
+
+func (c *fake) Write(b []byte) (int, error) {
+	c.written(b)
+	return c.n, c.err
+}
