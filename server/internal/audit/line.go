@@ -43,13 +43,20 @@ type Line struct {
 	CodeFingerprint string // of the recovery code, see Fingerprinter; empty when the request has none
 }
 
-// timeFormat is RFC 3339 with a fixed width, so that lines sort by it.
-const timeFormat = "2006-01-02T15:04:05.000000Z07:00"
+// appendTime appends a time in UTC by RFC 3339 with microseconds: at a fixed width, so that lines sort by it.
+func appendTime(b []byte, t time.Time) []byte {
+	b = t.AppendFormat(b, time.RFC3339) // package time has a fast path for this layout and not for one with microseconds
+	b = b[:len(b)-len("Z")]
+	const million = 1_000_000
+	digits := strconv.AppendInt(b, int64(million+t.Nanosecond()/1000), 10) // a one before them keeps the zeros
+	digits[len(b)] = '.'
+	return append(digits, 'Z')
+}
 
 // appendTo appends the line as JSON and the line feed that ends it, which is the only one in it.
 func (l *Line) appendTo(b []byte) []byte {
 	b = append(b, `{"time":"`...)
-	b = l.Time.UTC().AppendFormat(b, timeFormat)
+	b = appendTime(b, l.Time.UTC())
 	b = append(b, '"')
 	for _, member := range [...]struct{ name, value string }{
 		{"caller", l.Caller},

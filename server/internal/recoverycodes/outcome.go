@@ -255,6 +255,9 @@ func errorBody(x *stytch.Exchange, secrets []string) *stytch.ErrorBody {
 
 // plain makes a text from upstream fit to be relayed: valid, printable, at most limit bytes.
 func plain(s string, limit int) string {
+	if len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return s // as request ids are
+	}
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) { // nor what turns a line around or is obeyed by a terminal
 			return ' '

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -59,20 +58,23 @@ func (v *violations) id(field, id string) {
 		v.add(field, "is required")
 	case len(id) > maxID:
 		v.add(field, "is longer than %d characters", maxID)
-	case strings.ContainsFunc(id, notIDRune):
+	case !idText(id):
 		v.add(field, "may contain only ASCII letters, digits and - . _ ~ |")
 	case id == "." || id == "..":
 		v.add(field, "must not be a relative path segment")
 	}
 }
 
-func notIDRune(r rune) bool {
-	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
-		return false
-	default:
-		return !strings.ContainsRune("-._~|", r)
+func idText(id string) bool {
+	for i := range len(id) {
+		switch c := id[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '-', c == '.', c == '_', c == '~', c == '|':
+		default:
+			return false
+		}
 	}
+	return true
 }
 
 // text checks a secret or opaque text: its size and that it is text. It is passed on as it came: codes can be

@@ -256,7 +256,7 @@ func (c *Client) exchange(transport *http.Transport, req *http.Request, route st
 		return Exchange{Fault: faultOf(err)}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	x = Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now())}
+	x = Exchange{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header, time.Now)}
 	x.Body, x.Fault = c.read(resp)
 	return x
 }

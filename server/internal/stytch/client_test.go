@@ -446,7 +446,7 @@ func TestRetryAfter(t *testing.T) {
 		"": 0, "0": 0, "7": 7 * time.Second, "-3": 0, "soon": 0, "99999": time.Hour, "99999999999999999999": 0,
 		"Fri, 02 Jan 2026 03:04:35 GMT": 30 * time.Second, "Fri, 02 Jan 2026 03:04:00 GMT": 0,
 	} {
-		if got := retryAfter(http.Header{"Retry-After": {value}}, now); got != want {
+		if got := retryAfter(http.Header{"Retry-After": {value}}, func() time.Time { return now }); got != want {
 			t.Errorf("%q: %v, want %v", value, got, want)
 		}
 	}

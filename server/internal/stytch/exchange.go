@@ -65,7 +65,7 @@ func (x *Exchange) ErrorBody() (ErrorBody, bool) {
 const maxRetryAfter = time.Hour
 
 // retryAfter reads the header in its two forms, seconds and date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
+func retryAfter(h http.Header, now func() time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if value == "" {
 		return 0
@@ -74,7 +74,7 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
 		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(value); err == nil {
-		wait = at.Sub(now)
+		wait = at.Sub(now())
 	}
 	return min(max(wait, 0), maxRetryAfter)
 }

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -25,6 +24,7 @@ type Observer struct {
 	audit    *audit.Log  // nil when there is none
 	registry *prometheus.Registry
 
+	meters    known // of the next four
 	calls     *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	outcomes  *prometheus.CounterVec
@@ -128,15 +128,17 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	took := time.Since(record.Start)
 	method := rpc(record.Method)
 	trace := exemplar(record)
-	count(o.calls.WithLabelValues(method, string(record.Door), code.String(), record.Caller), trace)
-	observe(o.seconds.WithLabelValues(method, string(record.Door)), took.Seconds(), trace)
+	m := o.metersOf(kindOf(record, method, code))
+	count(m.calls, trace)
+	observe(m.seconds, took.Seconds(), trace)
 	if record.Replayed {
 		count(o.replays.WithLabelValues(method), trace)
-	} else if record.Outcome != "" && !record.GaveUp {
-		count(o.outcomes.WithLabelValues(method, string(record.Outcome)), trace)
 	}
-	if record.UpstreamTime > 0 && !record.Replayed {
-		observe(o.upstream.WithLabelValues(method, strconv.Itoa(record.UpstreamStatus)), record.UpstreamTime.Seconds(), trace)
+	if m.outcomes != nil {
+		count(m.outcomes, trace)
+	}
+	if m.upstream != nil {
+		observe(m.upstream, record.UpstreamTime.Seconds(), trace)
 	}
 	if err != nil && err.Limit != "" {
 		count(o.refusals.WithLabelValues(method, string(err.Limit)), trace)
@@ -148,7 +150,7 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	o.keepUnsettled(record, err, method)
 	o.record(record, method, code)
 	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
-		line.Write(fields(record, err, method, code, took)...)
+		line.Write(zap.Inline(&accessLine{record, err, method, code, took}))
 	}
 }
 
@@ -172,47 +174,6 @@ func (o *Observer) record(record *call.Call, method string, code codes.Code) {
 	} else {
 		o.audit.Write(line)
 	}
-}
-
-func fields(record *call.Call, err *apierror.Error, method string, code codes.Code, took time.Duration) []zap.Field {
-	out := append(make([]zap.Field, 0, 15),
-		zap.String("method", method),
-		zap.String("door", string(record.Door)),
-		zap.String("code", code.String()),
-		zap.Duration("duration", took),
-		zap.String("request_id", record.RequestID),
-	)
-	if record.Span != nil && record.Span.SpanContext().IsValid() {
-		out = append(out, zap.String("trace_id", record.Span.SpanContext().TraceID().String()))
-	}
-	if record.Caller != "" {
-		out = append(out, zap.String("caller", record.Caller))
-	}
-	if record.Outcome != "" {
-		out = append(out, zap.String("outcome", string(record.Outcome)))
-	}
-	if err != nil {
-		out = append(out, zap.String("reason", err.Reason))
-	}
-	if record.UpstreamTime > 0 {
-		out = append(out,
-			zap.String("stytch_request_id", record.UpstreamRequestID),
-			zap.Int("upstream_status", record.UpstreamStatus),
-			zap.Duration("upstream_duration", record.UpstreamTime))
-	}
-	if record.Replayed {
-		out = append(out, zap.Bool("replayed", true))
-	}
-	if record.GaveUp {
-		out = append(out, zap.Bool("gave_up_waiting", true))
-	}
-	if record.Retries > 0 {
-		out = append(out, zap.Int("retries", record.Retries))
-	}
-	if record.UpstreamFault != "" {
-		out = append(out, zap.String("upstream_fault", record.UpstreamFault))
-	}
-	return out
 }
 
 // levelOf raises the lines somebody should look at, and lowers those nobody reads: health checks and reflection.
