@@ -71,7 +71,8 @@ func (d *decoder) release() {
 // and needs no memory for the bytes when dst has room for as many as src has. A null leaves its field unset, except
 // within a free-form value, where it stays a null.
 //
-// The error is a *DocumentError. With it comes no answer, and what is in dst beyond its length is undefined.
+// What is in dst beyond the length of the answer is undefined and may be of the document. The error is a *DocumentError,
+// and with it comes no answer.
 func (t *Table) Append(dst, src []byte) (Answer, error) {
 	d := decoders.Get().(*decoder)
 	defer d.release()

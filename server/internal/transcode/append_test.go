@@ -326,3 +326,24 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// Texts of every length around those where one byte stops to hold it, plain and not, wherever texts stand and however
+// little room there is in dst, are what protojson reads.
+func TestTextLengths(t *testing.T) {
+	of := answers[0].message
+	made := table(t, of, "request_id")
+	for n := range 140 {
+		for _, end := range []string{"", "é", `\n`, `\u0041`, "\x7f"} {
+			text := strings.Repeat("t", n) + end
+			document := fmt.Sprintf(`{"member":{"member_id":"%[1]s","name":"%[1]s","scim_registration":null,`+
+				`"trusted_metadata":{"k%[1]s":"%[1]s","l":["%[1]s"]}},"member_id":"%[1]s","request_id":"%[1]s"}`, text)
+			for _, room := range []int{0, 1, len(document), len(document) + 1, 2 * len(document)} {
+				got, err := made.Append(make([]byte, 0, room), []byte(document))
+				if err != nil || got.DriftTotal != 0 {
+					t.Fatalf("%s: %v, drift %v", document, err, got.Drift)
+				}
+				expectMessage(t, of, document, got.Wire)
+			}
+		}
+	}
+}

@@ -1,10 +1,6 @@
 package transcode
 
-import (
-	"bytes"
-
-	"google.golang.org/protobuf/encoding/protowire"
-)
+import "bytes"
 
 // The tags of an entry of a map: its key, and its value if that is a message.
 const (
@@ -18,16 +14,18 @@ func (d *decoder) entries(tag uint64, element *field, depth int) bool {
 	d.pos++
 	own := d.keys.enter()
 	for first := true; ; first = false {
-		name, step := d.member(first)
-		if step != found {
+		if step := d.name(first); step != found {
 			d.keys.leave(own)
 			return step == ended
 		}
 		begin := len(d.out)
-		d.out = protowire.AppendVarint(d.out, tag)
+		d.varint(tag)
 		start := d.open()
 		d.out = append(d.out, entryKey)
-		key := d.appendText(name)
+		key, ok := d.anyText()
+		if !ok || !d.colon() {
+			return false
+		}
 		var r result
 		switch {
 		case d.known(&own, key):

@@ -41,8 +41,12 @@ func (d *decoder) message(m *message, depth int) bool {
 		}
 		next = at + 1
 		f := &m.fields[at]
-		d.path.at(f.name)
 		word, bit := &seen[at/64], uint64(1)<<(at%64)
+		if f.text && *word&bit == 0 && d.copyField(f) { // most members are such
+			*word |= bit
+			continue
+		}
+		d.path.at(f.name)
 		if *word&bit != 0 {
 			if !d.drop(Duplicate) {
 				return false
@@ -221,13 +225,18 @@ func (d *decoder) messageValue(f *field, depth int) result {
 
 // tag writes the number and wire type of a field.
 func (d *decoder) tag(f *field) {
-	switch {
-	case f.tag == 0:
-	case f.tag < 0x80:
-		d.out = append(d.out, byte(f.tag))
-	default:
-		d.out = protowire.AppendVarint(d.out, f.tag)
+	if f.tag != 0 {
+		d.varint(f.tag)
 	}
+}
+
+// varint writes a number that is mostly one byte.
+func (d *decoder) varint(v uint64) {
+	if v < 0x80 {
+		d.out = append(d.out, byte(v))
+		return
+	}
+	d.out = protowire.AppendVarint(d.out, v)
 }
 
 // open reserves one byte for the length of what is written next and returns where that starts. One byte holds the

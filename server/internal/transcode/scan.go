@@ -52,28 +52,44 @@ const (
 // member passes to the next member of an object and returns its name; pos is then at its value. It is first after the
 // opening brace.
 func (s *scanner) member(first bool) (text, step) {
+	if step := s.name(first); step != found {
+		return text{}, step
+	}
+	name, ok := s.text()
+	if !ok || !s.colon() {
+		return text{}, failed
+	}
+	return name, found
+}
+
+// name passes to the opening quote of the name of the next member of an object. It is first after the opening brace.
+func (s *scanner) name(first bool) step {
 	c := s.space()
 	if c == '}' {
 		s.pos++
-		return text{}, ended
+		return ended
 	}
 	if !first {
 		if c != ',' {
-			return text{}, failed
+			return failed
 		}
 		s.pos++
 		c = s.space()
 	}
 	if c != '"' {
-		return text{}, failed
+		return failed
 	}
-	name, ok := s.text()
-	if !ok || s.space() != ':' {
-		return text{}, failed
+	return found
+}
+
+// colon passes what is between the name of a member and its value.
+func (s *scanner) colon() bool {
+	if s.space() != ':' {
+		return false
 	}
 	s.pos++
 	s.space()
-	return name, found
+	return true
 }
 
 // opening is member for the member that is expected next, if that is what comes and there is no white space before it;

@@ -3,8 +3,6 @@ package transcode
 import (
 	"encoding/binary"
 	"math"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // The tags of google.protobuf.Struct, Value and ListValue.
@@ -37,7 +35,7 @@ func (d *decoder) freeField(f *field, depth int) result {
 // free reads a Struct, Value or ListValue at the given depth and writes it after its tag and length, or nothing.
 func (d *decoder) free(tag uint64, k kind, depth int) result {
 	begin := len(d.out)
-	d.out = protowire.AppendVarint(d.out, tag)
+	d.varint(tag)
 	start := d.open()
 	var r result
 	switch k {
@@ -60,12 +58,10 @@ func (d *decoder) free(tag uint64, k kind, depth int) result {
 func (d *decoder) freeValue(depth int) result {
 	switch d.peek() {
 	case '"':
-		t, ok := d.text()
-		if !ok {
+		d.out = append(d.out, valueString)
+		if _, ok := d.anyText(); !ok {
 			return broken
 		}
-		d.out = append(d.out, valueString)
-		d.appendText(t)
 		return taken
 	case '{':
 		return d.free(valueStruct, kindStruct, depth+1)

@@ -44,6 +44,7 @@ type field struct {
 	kind     kind
 	shape    shape
 	presence bool     // a zero value is written: optional fields, list elements, map values
+	text     bool     // a single string, which is not kept
 	keep     int      // 1 + the index of the text in Answer.Kept, 0 for fields that are not kept
 	message  *message // of kindMessage
 	element  *field   // of a list or a map
@@ -101,7 +102,7 @@ func New(md protoreflect.MessageDescriptor, keep ...string) (*Table, error) {
 		case f.keep != 0:
 			return nil, fmt.Errorf("transcode %s: field %q is to be kept twice", md.FullName(), name)
 		}
-		f.keep = i + 1
+		f.keep, f.text = i+1, false
 	}
 	return &Table{root: root, kept: len(keep)}, nil
 }
@@ -173,6 +174,7 @@ func (b builder) field(fd protoreflect.FieldDescriptor) (field, error) {
 		return f, err
 	}
 	err = b.fill(&f, fd)
+	f.text = f.kind == kindString
 	return f, err
 }
 

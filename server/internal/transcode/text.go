@@ -1,16 +1,57 @@
 package transcode
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"google.golang.org/protobuf/encoding/protowire"
 )
+
+// copyField is stringValue for the texts that copyText takes. For any other value it does nothing.
+func (d *decoder) copyField(f *field) bool {
+	begin := len(d.out)
+	d.tag(f)
+	n := d.copyText()
+	if n > 0 || n == 0 && f.presence {
+		return true
+	}
+	d.out = d.out[:begin]
+	return n == 0
+}
+
+// copyText passes a string and writes it, its length before it, if it is of ASCII without escapes, has a length of one byte,
+// and is far enough from the ends of the document and of the memory for out to be read and written eight bytes at a time.
+// It returns the length. For anything else it does nothing and returns -1.
+func (d *decoder) copyText() int {
+	if d.peek() != '"' || len(d.out) == cap(d.out) {
+		return -1
+	}
+	src, dst := d.src[d.pos+1:], d.out[len(d.out)+1:cap(d.out)]
+	for n := 0; n < 0x80 && n+8 <= len(src) && n+8 <= len(dst); n += 8 {
+		w := binary.LittleEndian.Uint64(src[n:])
+		binary.LittleEndian.PutUint64(dst[n:], w)
+		m := special(w)
+		if m == 0 {
+			continue
+		}
+		if n += bits.TrailingZeros64(m) / 8; src[n] != '"' {
+			return -1
+		}
+		d.pos += n + len(`""`)
+		d.out = append(d.out, byte(n))
+		d.out = d.out[:len(d.out)+n]
+		return n
+	}
+	return -1
+}
 
 // stringValue reads a string into a field.
 func (d *decoder) stringValue(f *field) result {
 	if d.peek() != '"' {
 		return d.dropValue(WrongType)
+	}
+	if f.keep == 0 && d.copyField(f) {
+		return taken
 	}
 	t, ok := d.text()
 	if !ok {
@@ -51,15 +92,23 @@ func (d *decoder) boolValue(f *field) result {
 	return taken
 }
 
+// anyText passes a string and writes it with its length before it. It returns where the string stands.
+func (d *decoder) anyText() (span, bool) {
+	if n := d.copyText(); n >= 0 {
+		return span{len(d.out) - n, len(d.out)}, true
+	}
+	t, ok := d.text()
+	if !ok {
+		return span{}, false
+	}
+	return d.appendText(t), true
+}
+
 // appendText writes a string and its length before it. It returns where the string stands.
 func (d *decoder) appendText(t text) span {
 	raw := d.src[t.start:t.end]
 	if !t.escaped && (!t.wide || utf8.Valid(raw)) {
-		if len(raw) < 0x80 {
-			d.out = append(d.out, byte(len(raw)))
-		} else {
-			d.out = protowire.AppendVarint(d.out, uint64(len(raw)))
-		}
+		d.varint(uint64(len(raw)))
 		start := len(d.out)
 		d.out = append(d.out, raw...)
 		return span{start, len(d.out)}
