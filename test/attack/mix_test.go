@@ -77,6 +77,9 @@ func TestAnswersDoNotMix(t *testing.T) {
 			if err != nil {
 				return nil, err
 			}
+			if resp.StatusCode != http.StatusOK {
+				return nil, fmt.Errorf("status %d: %s", resp.StatusCode, text)
+			}
 			var answer struct {
 				Codes []string `json:"recovery_codes"`
 			}

@@ -17,6 +17,7 @@ import (
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/access"
+	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
 	"recoverycodes.internal/server/internal/once"
@@ -24,7 +25,6 @@ import (
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
 	"recoverycodes.internal/server/internal/wiped"
-	"recoverycodes.internal/server/internal/yielding"
 )
 
 const limit = 31 * time.Second
@@ -66,6 +66,11 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 		return err
 	}
 
+	webListener, err := net.Listen("tcp", httpListen) //nolint:noctx // binding does not wait
+	if err != nil {
+		return err
+	}
+
 	corridor := inproc.New()
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
 	observer := telemetry.NewObserver(zap.NewNop(), nil) // the REST door has one; it counts and writes nothing
@@ -73,11 +78,11 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{Addr: httpListen, Handler: rest, ReadHeaderTimeout: limit}
+	web := &http.Server{Handler: rest, ReadHeaderTimeout: limit}
 	metrics := &http.Server{Addr: admin, Handler: observer.Metrics(), ReadHeaderTimeout: limit}
 	failed := make(chan error)
-	go func() { failed <- server.Serve(yielding.Listener(listener)) }()
-	go func() { failed <- web.ListenAndServe() }()
+	go func() { failed <- server.Serve(batching.GRPC(listener)) }()
+	go func() { failed <- web.Serve(batching.HTTP(webListener)) }()
 	go func() { failed <- metrics.ListenAndServe() }()
 	return <-failed
 }

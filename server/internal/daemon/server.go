@@ -22,6 +22,7 @@ import (
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/access"
+	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/config"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
@@ -30,7 +31,6 @@ import (
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/telemetry"
 	"recoverycodes.internal/server/internal/transcode"
-	"recoverycodes.internal/server/internal/yielding"
 )
 
 // slack is what the server adds to the upstream's time limit for its own work around an exchange.
@@ -218,9 +218,9 @@ func (s *server) start(parts *errgroup.Group) {
 		if s.tls != nil {
 			return ended(s.http.ServeTLS(s.httpListener, "", ""))
 		}
-		return ended(s.http.Serve(s.httpListener))
+		return ended(s.http.Serve(batching.HTTP(s.httpListener)))
 	})
-	parts.Go(func() error { return ended(s.grpc.Serve(yielding.Listener(s.grpcListener))) })
+	parts.Go(func() error { return ended(s.grpc.Serve(batching.GRPC(s.grpcListener))) })
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	s.ready.Store(true)

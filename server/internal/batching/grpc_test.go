@@ -1,4 +1,4 @@
-package yielding_test
+package batching_test
 
 import (
 	"errors"
@@ -7,12 +7,13 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"recoverycodes.internal/server/internal/yielding"
+	"recoverycodes.internal/server/internal/batching"
 )
 
 // What is ready to run has run when a write reaches the connection.
-func TestOthersRunBeforeAWrite(t *testing.T) {
+func TestOthersRunBeforeAWriteOfGRPC(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that nothing else runs them
 	const tries = 50
 	inner := &fake{}
@@ -47,14 +48,16 @@ func TestWritesAreThoseOfTheConnection(t *testing.T) {
 
 func TestAcceptFails(t *testing.T) {
 	want := errors.New("no connection")
-	if conn, err := yielding.Listener(listener{err: want}).Accept(); conn != nil || !errors.Is(err, want) {
-		t.Errorf("Accept: %v, %v, want %v alone", conn, err, want)
+	for _, wrap := range []func(net.Listener) net.Listener{batching.GRPC, batching.HTTP} {
+		if conn, err := wrap(listener{err: want}).Accept(); conn != nil || !errors.Is(err, want) {
+			t.Errorf("Accept: %v, %v, want %v alone", conn, err, want)
+		}
 	}
 }
 
 func accept(t *testing.T, inner net.Conn) net.Conn {
 	t.Helper()
-	conn, err := yielding.Listener(listener{conn: inner}).Accept()
+	conn, err := batching.GRPC(listener{conn: inner}).Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,15 +72,25 @@ type listener struct {
 
 func (l listener) Accept() (net.Conn, error) { return l.conn, l.err }
 
-// fake is a connection that can only be written to.
+// fake is a connection whose writes are told.
 type fake struct {
 	net.Conn
 	written func([]byte)
-	n       int
+	all     bool // say that all was written
+	n       int  // how much to say else
 	err     error
 }
 
 func (c *fake) Write(b []byte) (int, error) {
 	c.written(b)
+	if c.all {
+		return len(b), nil
+	}
 	return c.n, c.err
 }
+
+func (c *fake) Read([]byte) (int, error)         { return 0, nil }
+func (c *fake) SetReadDeadline(time.Time) error  { return nil }
+func (c *fake) SetWriteDeadline(time.Time) error { return nil }
+func (c *fake) CloseWrite() error                { return nil }
+func (c *fake) Close() error                     { return nil }

@@ -1,0 +1,33 @@
+package batching
+
+import (
+	"net"
+	"runtime"
+)
+
+// GRPC returns a listener for a gRPC server, whose connections let other goroutines run before each write.
+//
+// The goroutine that writes to a connection runs as soon as the first answer for it is there. grpc-go lets others run
+// before it writes less than 1000 bytes (internal/transport/controlbuf.go), since there may be more in a moment. Answers
+// here are longer, and under load the next ones are in a moment too: of calls whose upstream answers have arrived
+// together. A goroutine that yields runs again when those that are ready have had their turn.
+func GRPC(inner net.Listener) net.Listener { return grpcListener{inner} }
+
+type grpcListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l grpcListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return yielding{c}, nil
+}
+
+type yielding struct{ net.Conn }
+
+// Write implements net.Conn.
+func (c yielding) Write(b []byte) (int, error) {
+	runtime.Gosched()
+	return c.Conn.Write(b)
+}

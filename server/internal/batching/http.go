@@ -1,0 +1,120 @@
+package batching
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"recoverycodes.internal/server/internal/wiped"
+)
+
+const (
+	// serverBuffer is what net/http's server collects of an answer before it writes (newConn in net/http/server.go). An
+	// answer of 5 KB is two writes: the buffer when it is full, and the rest.
+	serverBuffer = 4 << 10
+
+	// together is how much is copied to be one write. It is the smallest buffer of the pool.
+	together = 8 << 10
+
+	// lastWrite bounds what a connection that is closed takes to write what it has kept back.
+	lastWrite = time.Second
+)
+
+// HTTP returns a listener for an HTTP/1.1 server without TLS, whose connections keep a write back that is as long as
+// net/http's buffer: nearly always the rest of the answer follows at once, and both are one write.
+//
+// What is kept back when nothing follows, since an answer was exactly as long, goes out with what net/http does when an
+// answer is complete: it sets the deadline of the next read, reads, or closes.
+func HTTP(inner net.Listener) net.Listener { return httpListener{inner} }
+
+type httpListener struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l httpListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &patient{Conn: c}, nil
+}
+
+// patient is a connection that keeps a write back.
+type patient struct {
+	net.Conn
+
+	mu   sync.Mutex
+	kept []byte // nil: nothing
+}
+
+// Write implements net.Conn. The error of a write that was kept back is that of the next.
+func (c *patient) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.kept == nil && len(b) == serverBuffer:
+		c.kept = append(wiped.Get(together)[:0], b...)
+		return len(b), nil
+	case c.kept == nil:
+		return c.Conn.Write(b)
+	case len(c.kept)+len(b) <= cap(c.kept):
+		before := len(c.kept)
+		c.kept = append(c.kept, b...)
+		n, err := c.flush()
+		return max(0, n-before), err
+	}
+	if _, err := c.flush(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// flush writes what was kept back. The lock is held.
+func (c *patient) flush() (int, error) {
+	if c.kept == nil {
+		return 0, nil
+	}
+	n, err := c.Conn.Write(c.kept)
+	wiped.Put(c.kept)
+	c.kept = nil
+	return n, err
+}
+
+// release writes what was kept back. Its error is that of every later write.
+func (c *patient) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, _ = c.flush()
+}
+
+// Read implements net.Conn.
+func (c *patient) Read(b []byte) (int, error) {
+	c.release()
+	return c.Conn.Read(b)
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *patient) SetReadDeadline(t time.Time) error {
+	c.release()
+	return c.Conn.SetReadDeadline(t)
+}
+
+// CloseWrite is what net/http does before it closes a connection on which something was left unread.
+func (c *patient) CloseWrite() error {
+	c.release()
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// Close implements net.Conn. It does not wait for a write that is under way, and ends it.
+func (c *patient) Close() error {
+	if c.mu.TryLock() {
+		if c.kept != nil {
+			_ = c.SetWriteDeadline(time.Now().Add(lastWrite))
+			_, _ = c.flush()
+		}
+		c.mu.Unlock()
+	}
+	return c.Conn.Close()
+}
