@@ -43,7 +43,7 @@ func (l *Log) run() {
 			}
 			select {
 			case <-l.wake:
-				runtime.Gosched() // calls that end at the same time have their lines in one write
+				runtime.Gosched() // calls that end at the same time have their lines in one write; see package batching
 			case <-l.abandon:
 				return
 			}

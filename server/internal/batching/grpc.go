@@ -1,16 +1,12 @@
 package batching
 
-import (
-	"net"
-	"runtime"
-)
+import "net"
 
-// GRPC returns a listener for a gRPC server, whose connections let other goroutines run before each write.
+// GRPC returns a listener for a gRPC server, whose connections yield before each write.
 //
 // The goroutine that writes to a connection runs as soon as the first answer for it is there. grpc-go lets others run
 // before it writes less than 1000 bytes (internal/transport/controlbuf.go), since there may be more in a moment. Answers
-// here are longer, and under load the next ones are in a moment too: of calls whose upstream answers have arrived
-// together. A goroutine that yields runs again when those that are ready have had their turn.
+// here are longer, and under load the next ones are in a moment too.
 func GRPC(inner net.Listener) net.Listener { return grpcListener{inner} }
 
 type grpcListener struct{ net.Listener }
@@ -28,6 +24,6 @@ type yielding struct{ net.Conn }
 
 // Write implements net.Conn.
 func (c yielding) Write(b []byte) (int, error) {
-	runtime.Gosched()
+	Yield()
 	return c.Conn.Write(b)
 }

@@ -20,8 +20,8 @@ const (
 	lastWrite = time.Second
 )
 
-// HTTP returns a listener for an HTTP/1.1 server without TLS, whose connections keep a write back that is as long as
-// net/http's buffer: nearly always the rest of the answer follows at once, and both are one write.
+// HTTP returns a listener for an HTTP/1.1 server without TLS, whose connections yield before they write, and keep a write
+// back that is as long as net/http's buffer: nearly always the rest of the answer follows at once, and both are one write.
 //
 // What is kept back when nothing follows, since an answer was exactly as long, goes out with what net/http does when an
 // answer is complete: it sets the deadline of the next read, reads, or closes.
@@ -48,12 +48,13 @@ type patient struct {
 
 // Write implements net.Conn. The error of a write that was kept back is that of the next.
 func (c *patient) Write(b []byte) (int, error) {
+	if c.keep(b) {
+		return len(b), nil
+	}
+	Yield()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.kept == nil && len(b) == serverBuffer:
-		c.kept = append(wiped.Get(together)[:0], b...)
-		return len(b), nil
 	case c.kept == nil:
 		return c.Conn.Write(b)
 	case len(c.kept)+len(b) <= cap(c.kept):
@@ -66,6 +67,17 @@ func (c *patient) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return c.Conn.Write(b)
+}
+
+// keep reports whether a write is kept back.
+func (c *patient) keep(b []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.kept != nil || len(b) != serverBuffer {
+		return false
+	}
+	c.kept = append(wiped.Get(together)[:0], b...)
+	return true
 }
 
 // flush writes what was kept back. The lock is held.

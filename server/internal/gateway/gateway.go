@@ -27,6 +27,7 @@ import (
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/interceptor"
 	"recoverycodes.internal/server/internal/telemetry"
@@ -115,6 +116,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // observed serves a request as one call that is logged, counted and, if it panics, contained. route is its path with the
 // names of ids where ids are.
 func observed(o *telemetry.Observer, w http.ResponseWriter, r *http.Request, route string, serve func(context.Context, *visit)) {
+	batching.Yield()
 	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
 	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // nearly every answer is a secret or about one

@@ -138,9 +138,10 @@ func TestRefusedAtTheDoor(t *testing.T) {
 			if w.Code != test.status || body["error_type"] != test.errorType || w.Header().Get("Allow") != test.allow {
 				t.Errorf("status %d, Allow %q, %v", w.Code, w.Header().Get("Allow"), body)
 			}
+			text := strings.Replace(w.Body.String(), fmt.Sprint(body["request_id"]), "", 1) // its letters are random
 			for _, word := range []string{"json:", "proto", "http:", "syntax", "EOF", "unexpected"} {
-				if strings.Contains(w.Body.String(), word) {
-					t.Errorf("the answer has a word of a library's, %q: %s", word, w.Body)
+				if strings.Contains(text, word) {
+					t.Errorf("the answer has a word of a library's, %q: %s", word, text)
 				}
 			}
 			if s.request != nil {

@@ -19,6 +19,7 @@ import (
 
 	"recoverycodes.internal/server/internal/access"
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/telemetry"
 )
@@ -74,6 +75,7 @@ func (c Chain) Stream() []grpc.StreamServerInterceptor {
 }
 
 func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	batching.Yield()
 	ctx, record := begin(ctx, info.FullMethod)
 	answer, err := handler(ctx, req)
 	// With a failure the id goes into the trailer: a header, however small, begins an answer, and clients do not send a
@@ -111,6 +113,7 @@ func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 			ctx = observer.ArrivedRPC(ctx, record, inbound(ctx))
 		}
 		answer, err := handler(ctx, req)
+		batching.Yield()
 		if err == nil {
 			observer.Ended(record, nil)
 			return answer, nil

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -378,4 +382,29 @@ func TestHealthIsLoggedAtDebug(t *testing.T) {
 			t.Errorf("the line is %v %v", line.Level, line.ContextMap())
 		}
 	})
+}
+
+// Calls that are ready at the same time take the same step at the same time: most have been handled when the first few
+// have their lines.
+func TestCallsTakeStepsTogether(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that those that are ready have an order
+	const calls, few = 40, 10 // the scheduler lets one or two go ahead
+	var handled, lines, then atomic.Int64
+	h := build(func(ctx context.Context) error {
+		handled.Add(1)
+		return done(ctx)
+	}, zap.Hooks(func(zapcore.Entry) error {
+		if lines.Add(1) == few {
+			then.Store(handled.Load())
+		}
+		return nil
+	}))
+	var all sync.WaitGroup
+	for range calls {
+		all.Go(func() { _ = recoverOver(t.Context(), h.corridor) })
+	}
+	all.Wait()
+	if then.Load() < calls/2 {
+		t.Errorf("%d of %d calls had been handled when %d had their lines", then.Load(), calls, few)
+	}
 }

@@ -17,6 +17,7 @@ import (
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/apierror"
+	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/stytch"
 	"recoverycodes.internal/server/internal/transcode"
@@ -211,6 +212,7 @@ func (s *Service) settle(ctx context.Context, op *operation, x *stytch.Exchange,
 
 	usable := false
 	if x.Fault == "" && 200 <= x.Status && x.Status <= 299 {
+		batching.Yield()
 		wire, err := op.answers.Append(wiped.Get(len(x.Body))[:0], x.Body)
 		if usable = err == nil && op.recognisable(&wire); usable {
 			record.UpstreamRequestID = plain(wire.Kept[0], 128)
