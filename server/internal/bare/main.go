@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"flag"
 	"log"
@@ -45,7 +46,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	}
 	client, err := stytch.New(stytch.Config{
 		BaseURL: base, ProjectID: "project-test-bench", Secret: "secret-test-bench", UserAgent: "bare",
-		ConnectTimeout: limit, HeaderTimeout: limit, Timeout: limit, MaxAnswerBytes: 8 << 20, Buffer: wiped.Get,
+		ConnectTimeout: limit, HeaderTimeout: limit, Timeout: limit, MaxAnswerBytes: 8 << 20, Buffer: wiped.Get, Conn: batching.Conn,
 	})
 	if err != nil {
 		return err
@@ -59,7 +60,8 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 		return err
 	}
 	// As the real one: what stacks, windows and writes cost is not the chain's price.
-	server := grpc.NewServer(grpc.NumStreamWorkers(128), grpc.StaticStreamWindowSize(256<<10), grpc.StaticConnWindowSize(1<<20))
+	server := grpc.NewServer(grpc.NumStreamWorkers(128), grpc.StaticStreamWindowSize(256<<10), grpc.StaticConnWindowSize(1<<20),
+		grpc.UnaryInterceptor(together))
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(server, service)
 	listener, err := net.Listen("tcp", grpcListen) //nolint:noctx // binding does not wait
 	if err != nil {
@@ -71,7 +73,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 		return err
 	}
 
-	corridor := inproc.New()
+	corridor := inproc.New(together)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
 	observer := telemetry.NewObserver(zap.NewNop(), nil) // the REST door has one; it counts and writes nothing
 	rest, err := gateway.Handler(corridor, observer, access.Anyone())
@@ -85,4 +87,11 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	go func() { failed <- web.Serve(batching.HTTP(webListener)) }()
 	go func() { failed <- metrics.ListenAndServe() }()
 	return <-failed
+}
+
+// together is what is left of the chain: calls take turns as they do in the real server.
+func together(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	defer batching.Begin()()
+	batching.Yield()
+	return handler(ctx, req)
 }

@@ -17,8 +17,11 @@ func (l grpcListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return yielding{c}, nil
+	return Conn(c), nil
 }
+
+// Conn returns a connection that yields before each write. No lock may be held there that others want.
+func Conn(inner net.Conn) net.Conn { return yielding{inner} }
 
 type yielding struct{ net.Conn }
 

@@ -18,6 +18,7 @@ func TestOthersRunBeforeAWriteOfGRPC(t *testing.T) {
 	const tries = 50
 	inner := &fake{}
 	conn := accept(t, inner)
+	crowd(t)
 	first := 0
 	for range tries {
 		var ran atomic.Bool
@@ -35,6 +36,28 @@ func TestOthersRunBeforeAWriteOfGRPC(t *testing.T) {
 	}
 	if first < tries/2 { // the scheduler promises no order
 		t.Errorf("what was ready had run before %d of %d writes", first, tries)
+	}
+}
+
+// With few calls under way nobody yields.
+func TestFewDoNotYield(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer batching.Begin()()
+	var ran atomic.Bool
+	done := make(chan struct{})
+	go func() { ran.Store(true); close(done) }()
+	batching.Yield()
+	if ran.Load() {
+		t.Error("another goroutine has run")
+	}
+	<-done
+}
+
+// crowd has many calls under way until the test ends.
+func crowd(t *testing.T) {
+	t.Helper()
+	for range 100 {
+		t.Cleanup(batching.Begin())
 	}
 }
 

@@ -26,6 +26,7 @@ func serve(t *testing.T, network, address string) (dial func() net.Conn, writes 
 		t.Fatal(err)
 	}
 	writes = new(atomic.Int64)
+	crowd(t)
 	server := &http.Server{ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute, Handler: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) {
 			n, err := strconv.Atoi(r.URL.Path[1:])

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/config"
 	"recoverycodes.internal/server/internal/sandbox"
 	"recoverycodes.internal/server/internal/stytch"
@@ -41,7 +42,7 @@ func Serve(ctx context.Context, cfg *config.Serve, o Options) error {
 		RootCAs:        cfg.RootCAs,
 		UserAgent:      "recoverycodesd/" + Version(),
 		ConnectTimeout: cfg.ConnectTimeout, HeaderTimeout: cfg.HeaderTimeout, Timeout: cfg.UpstreamTimeout,
-		MaxAnswerBytes: maxAnswer, Buffer: wiped.Get,
+		MaxAnswerBytes: maxAnswer, Buffer: wiped.Get, Conn: batching.Conn,
 	}
 	// The sandbox goes last, after every call to it has ended.
 	endSandbox := func() {}

@@ -75,6 +75,7 @@ func (c Chain) Stream() []grpc.StreamServerInterceptor {
 }
 
 func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	defer batching.Begin()()
 	batching.Yield()
 	ctx, record := begin(ctx, info.FullMethod)
 	answer, err := handler(ctx, req)

@@ -388,9 +388,13 @@ func TestHealthIsLoggedAtDebug(t *testing.T) {
 // have their lines.
 func TestCallsTakeStepsTogether(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that those that are ready have an order
-	const calls, few = 40, 10 // the scheduler lets one or two go ahead
+	const calls, few = 40, 10                       // the scheduler lets one or two go ahead
 	var handled, lines, then atomic.Int64
+	var upstream sync.WaitGroup // answers when all have asked
+	upstream.Add(calls)
 	h := build(func(ctx context.Context) error {
+		upstream.Done()
+		upstream.Wait()
 		handled.Add(1)
 		return done(ctx)
 	}, zap.Hooks(func(zapcore.Entry) error {

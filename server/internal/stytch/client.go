@@ -41,6 +41,10 @@ type Config struct {
 	// Buffer returns the n bytes that the body of a response is read into, if its length is known. It may be nil.
 	Buffer func(n int) []byte
 
+	// Conn returns what stands for a connection to a base URL of scheme http. It may be nil. What is below TLS is not asked:
+	// HTTP/2 writes to it while it holds a lock that every other request wants.
+	Conn func(net.Conn) net.Conn
+
 	// OnRequest is told of each request before it is made. It gets no header of it to change, and of its path the template.
 	// What it returns is called with what came back; both may be nil.
 	OnRequest func(ctx context.Context, method, route string) (ended func(Exchange))
@@ -120,7 +124,7 @@ func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
 	return &http.Transport{
 		// No proxy from the environment: only main reads the environment, and the way of the secret is a setting.
 		Proxy:                  nil,
-		DialContext:            (&net.Dialer{Timeout: cfg.ConnectTimeout}).DialContext,
+		DialContext:            cfg.dial(),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs},
 		TLSHandshakeTimeout:    cfg.ConnectTimeout,
 		ResponseHeaderTimeout:  cfg.HeaderTimeout,
@@ -132,6 +136,20 @@ func newTransport(cfg Config, idle, ping time.Duration) *http.Transport {
 		MaxResponseHeaderBytes: 64 << 10,
 		ReadBufferSize:         16 << 10, // a usual answer of 5 KB in one read
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: ping, PingTimeout: pingTimeout},
+	}
+}
+
+func (cfg *Config) dial() func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := (&net.Dialer{Timeout: cfg.ConnectTimeout}).DialContext
+	if cfg.Conn == nil || cfg.BaseURL.Scheme != "http" {
+		return dial
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return cfg.Conn(conn), nil
 	}
 }
 

@@ -500,3 +500,45 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What stands for a connection is used without TLS, and not asked for below it.
+func TestConn(t *testing.T) {
+	servers(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }, func(t *testing.T, c *Client) {
+		var writes, conns atomic.Int64
+		cfg := c.cfg
+		cfg.Conn = func(inner net.Conn) net.Conn {
+			conns.Add(1)
+			return told{inner, &writes}
+		}
+		wrapped, err := New(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(wrapped.Close)
+		for range 2 {
+			if x := wrapped.Get(t.Context(), "o", "m"); x.Status != http.StatusOK {
+				t.Errorf("%+v", x)
+			}
+			if x := wrapped.Rotate(t.Context(), "o", "m", nil); x.Status != http.StatusOK {
+				t.Errorf("%+v", x)
+			}
+		}
+		want, least := int64(2), int64(4) // Gets and effects do not share connections
+		if cfg.BaseURL.Scheme == "https" {
+			want, least = 0, 0
+		}
+		if conns.Load() != want || writes.Load() < least {
+			t.Errorf("%d connections and %d writes were told, want %d and at least %d", conns.Load(), writes.Load(), want, least)
+		}
+	})
+}
+
+type told struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c told) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(b)
+}
