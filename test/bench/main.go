@@ -143,8 +143,9 @@ func (b *bench) measure(ctx context.Context, t table, o *options, progress io.Wr
 	if len(rows) == 0 {
 		return out, nil
 	}
-	for round := range o.rounds {
-		_, _ = fmt.Fprintf(progress, "%s: round %d of %d\n", t.name, round+1, o.rounds)
+	rounds := o.rounds * max(t.times, 1)
+	for round := range rounds {
+		_, _ = fmt.Fprintf(progress, "%s: round %d of %d\n", t.name, round+1, rounds)
 		for i := range rows {
 			if err := ctx.Err(); err != nil {
 				return out, err

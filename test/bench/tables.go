@@ -11,6 +11,7 @@ type table struct {
 	title   string
 	columns []column
 	rows    []row
+	times   int // how many rounds there are for each of another table; 0 is one
 }
 
 // column is one figure of a sample.
@@ -101,6 +102,7 @@ func tables(quick bool) []table {
 		name:    tablePaced,
 		title:   fmt.Sprintf("At %d calls a second over 8 connections, answers of %d KB, from the intended start of each call", pacedRate, usualSize>>10),
 		columns: []column{p50, p99, cpu},
+		times:   3, // what else the machine's host does moves times more than it moves CPU time
 		rows: []row{
 			usually(direct, nobody, byHTTP),
 			usually(oursGRPC, ours, byGRPC),
