@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	recoverycodesv1 "recoverycodes.internal/gen/go/stytch/b2b/recoverycodes/v1"
 	"recoverycodes.internal/server/internal/access"
@@ -61,7 +62,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	}
 	// As the real one: what stacks, windows and writes cost is not the chain's price.
 	server := grpc.NewServer(grpc.NumStreamWorkers(128), grpc.StaticStreamWindowSize(256<<10), grpc.StaticConnWindowSize(1<<20),
-		grpc.UnaryInterceptor(together))
+		grpc.UnaryInterceptor(together), grpc.Creds(batching.GRPC(insecure.NewCredentials())))
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(server, service)
 	listener, err := net.Listen("tcp", grpcListen) //nolint:noctx // binding does not wait
 	if err != nil {
@@ -83,7 +84,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	web := &http.Server{Handler: rest, ReadHeaderTimeout: limit}
 	metrics := &http.Server{Addr: admin, Handler: observer.Metrics(), ReadHeaderTimeout: limit}
 	failed := make(chan error)
-	go func() { failed <- server.Serve(batching.GRPC(listener)) }()
+	go func() { failed <- server.Serve(listener) }()
 	go func() { failed <- web.Serve(batching.HTTP(webListener)) }()
 	go func() { failed <- metrics.ListenAndServe() }()
 	return <-failed

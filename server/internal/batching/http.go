@@ -15,16 +15,14 @@ const (
 
 	// together is how much is copied to be one write. It is the smallest buffer of the pool.
 	together = 8 << 10
-
-	// lastWrite bounds what a connection that is closed takes to write what it has kept back.
-	lastWrite = time.Second
 )
 
 // HTTP returns a listener for an HTTP/1.1 server without TLS, whose connections yield before they write, and keep a write
 // back that is as long as net/http's buffer: nearly always the rest of the answer follows at once, and both are one write.
 //
-// What is kept back when nothing follows, since an answer was exactly as long, goes out with what net/http does when an
-// answer is complete: it sets the deadline of the next read, reads, or closes.
+// What is kept back when nothing follows, since an answer was exactly as long, goes out with what net/http does first when
+// an answer is complete: it takes the deadline of its writes away (conn.serve in net/http/server.go), which is still in
+// force then. Handlers must neither stream nor take connections over, and HTTP/2 must not be spoken.
 func HTTP(inner net.Listener) net.Listener { return httpListener{inner} }
 
 type httpListener struct{ net.Listener }
@@ -91,11 +89,14 @@ func (c *patient) flush() (int, error) {
 	return n, err
 }
 
-// release writes what was kept back. Its error is that of every later write.
+// release writes what was kept back. An answer that has not left as a whole must not be followed by another, and whoever
+// wrote it has been told that it has left, so that the connection ends.
 func (c *patient) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, _ = c.flush()
+	if _, err := c.flush(); err != nil {
+		_ = c.Conn.Close()
+	}
 }
 
 // Read implements net.Conn.
@@ -110,6 +111,18 @@ func (c *patient) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
+// SetWriteDeadline implements net.Conn. What was kept back has the deadline until now.
+func (c *patient) SetWriteDeadline(t time.Time) error {
+	c.release()
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *patient) SetDeadline(t time.Time) error {
+	c.release()
+	return c.Conn.SetDeadline(t)
+}
+
 // CloseWrite is what net/http does before it closes a connection on which something was left unread.
 func (c *patient) CloseWrite() error {
 	c.release()
@@ -119,12 +132,13 @@ func (c *patient) CloseWrite() error {
 	return nil
 }
 
-// Close implements net.Conn. It does not wait for a write that is under way, and ends it.
+// Close implements net.Conn. It does not wait for a write that is under way, and ends it. What is kept back even now is the
+// beginning of an answer that was given up.
 func (c *patient) Close() error {
 	if c.mu.TryLock() {
 		if c.kept != nil {
-			_ = c.SetWriteDeadline(time.Now().Add(lastWrite))
-			_, _ = c.flush()
+			wiped.Put(c.kept)
+			c.kept = nil
 		}
 		c.mu.Unlock()
 	}

@@ -21,7 +21,7 @@ import (
 // serve serves bodies of the length that the path says, on a connection whose writes are counted.
 func serve(t *testing.T, network, address string) (dial func() net.Conn, writes *atomic.Int64) {
 	t.Helper()
-	inner, err := net.Listen(network, address) //nolint:noctx // binding does not wait
+	inner, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func serve(t *testing.T, network, address string) (dial func() net.Conn, writes 
 		}
 	})
 	return func() net.Conn {
-		c, err := net.Dial(network, inner.Addr().String()) //nolint:noctx // a loopback connects at once
+		c, err := net.Dial(network, inner.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,16 +165,17 @@ func TestAnswersArriveWhole(t *testing.T) {
 	}
 }
 
-// What was kept back leaves when the connection is read from, closed, or its deadline is set, and the error of a write
-// that was kept back is not lost.
+// What was kept back leaves when the connection is read from, closed for writing, or its deadline is set, and the error of
+// a write that was kept back is not lost.
 func TestKeptBack(t *testing.T) {
 	const buffer = 4096
 	for name, leave := range map[string]func(net.Conn) error{
-		"read":          func(c net.Conn) error { _, err := c.Read(nil); return err },
-		"read deadline": func(c net.Conn) error { return c.SetReadDeadline(time.Time{}) },
-		"close":         net.Conn.Close,
-		"close write":   func(c net.Conn) error { return c.(interface{ CloseWrite() error }).CloseWrite() },
-		"write":         func(c net.Conn) error { _, err := c.Write(nil); return err },
+		"read":           func(c net.Conn) error { _, err := c.Read(nil); return err },
+		"read deadline":  func(c net.Conn) error { return c.SetReadDeadline(time.Time{}) },
+		"deadline":       func(c net.Conn) error { return c.SetDeadline(time.Time{}) },
+		"write deadline": func(c net.Conn) error { return c.SetWriteDeadline(time.Time{}) },
+		"close write":    func(c net.Conn) error { return c.(interface{ CloseWrite() error }).CloseWrite() },
+		"write":          func(c net.Conn) error { _, err := c.Write(nil); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []byte
@@ -188,6 +189,14 @@ func TestKeptBack(t *testing.T) {
 		})
 	}
 	broken := errors.New("broken")
+	inner := &fake{written: func([]byte) {}, n: 100, err: broken}
+	c := acceptHTTP(t, inner)
+	if _, err := c.Write(body(buffer)); err != nil {
+		t.Fatal(err)
+	}
+	if _ = c.SetWriteDeadline(time.Time{}); !inner.closed {
+		t.Error("a connection is used again on which an answer has left in part")
+	}
 	for _, last := range []int{1, buffer, 10_000} {
 		c := acceptHTTP(t, &fake{written: func([]byte) {}, n: 100, err: broken})
 		if _, err := c.Write(body(buffer)); err != nil {
@@ -201,12 +210,12 @@ func TestKeptBack(t *testing.T) {
 
 // A connection whose peer does not read is closed although a write is under way, which ends.
 func TestCloseEndsAWrite(t *testing.T) {
-	inner, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding does not wait
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = inner.Close() }()
-	peer, err := net.Dial("tcp", inner.Addr().String()) //nolint:noctx // a loopback connects at once
+	peer, err := net.Dial("tcp", inner.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
@@ -126,9 +127,11 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		grpc.NumStreamWorkers(streamWorkers),
 	}
 	options = append(options, s.grpcLimits(limit)...)
+	creds := insecure.NewCredentials()
 	if s.tls != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(s.tls.Config("h2"))))
+		creds = credentials.NewTLS(s.tls.Config("h2"))
 	}
+	options = append(options, grpc.Creds(batching.GRPC(creds)))
 	s.grpc = grpc.NewServer(options...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(s.grpc, s.service)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
@@ -220,7 +223,7 @@ func (s *server) start(parts *errgroup.Group) {
 		}
 		return ended(s.http.Serve(batching.HTTP(s.httpListener)))
 	})
-	parts.Go(func() error { return ended(s.grpc.Serve(batching.GRPC(s.grpcListener))) })
+	parts.Go(func() error { return ended(s.grpc.Serve(s.grpcListener)) })
 	s.health.SetServingStatus("", healthpb.HealthCheckResponse_SERVING)
 	s.health.SetServingStatus(recoverycodesv1.RecoveryCodesService_ServiceDesc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 	s.ready.Store(true)

@@ -116,8 +116,8 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // observed serves a request as one call that is logged, counted and, if it panics, contained. route is its path with the
 // names of ids where ids are.
 func observed(o *telemetry.Observer, w http.ResponseWriter, r *http.Request, route string, serve func(context.Context, *visit)) {
-	batching.Yield()
 	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
+	batching.Yield()
 	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // nearly every answer is a secret or about one
 	ctx := o.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, route, r.TLS != nil)

@@ -76,8 +76,8 @@ func (c Chain) Stream() []grpc.StreamServerInterceptor {
 
 func identify(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	defer batching.Begin()()
-	batching.Yield()
 	ctx, record := begin(ctx, info.FullMethod)
+	batching.Yield() // the record's time has begun: to wait for others is part of the call
 	answer, err := handler(ctx, req)
 	// With a failure the id goes into the trailer: a header, however small, begins an answer, and clients do not send a
 	// call again whose answer has begun. NOT_SENT and Get's failures are there to be sent again. Neither can fail but

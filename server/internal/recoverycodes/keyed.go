@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"recoverycodes.internal/server/internal/apierror"
-	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/stytch"
@@ -119,7 +118,6 @@ func (s *Service) admit(ctx context.Context, op *operation, send func() stytch.E
 		return x, refusal
 	}
 	defer leave(&x)
-	batching.Yield()
 	x = send()
 	return x, nil
 }

@@ -112,6 +112,7 @@ func (s *Service) Get(ctx context.Context, req *recoverycodesv1.GetRequest) (*re
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
+	batching.Yield()
 	start := time.Now()
 	x, refusal := s.admit(ctx, &s.get, func() (x stytch.Exchange) {
 		x, recordOf(ctx).Retries = s.retries.get(ctx, s.options.LeastTime, func() stytch.Exchange {
@@ -137,6 +138,7 @@ func (s *Service) Recover(ctx context.Context, req *recoverycodesv1.RecoverReque
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
+	batching.Yield()
 	mayHaveLeft(ctx)
 	start := time.Now()
 	x, failure := s.effect(ctx, &s.recover, key, req, func() (stytch.Exchange, *apierror.Error) {
@@ -174,6 +176,7 @@ func (s *Service) Rotate(ctx context.Context, req *recoverycodesv1.RotateRequest
 	if err := v.err(); err != nil {
 		return nil, refuse(ctx, err)
 	}
+	batching.Yield()
 	mayHaveLeft(ctx)
 	start := time.Now()
 	x, failure := s.effect(ctx, &s.rotate, key, req, func() (stytch.Exchange, *apierror.Error) {

@@ -10,8 +10,8 @@ import (
 	"recoverycodes.internal/server/internal/call"
 )
 
-// kind tells apart the calls that are counted apart. There are no more of them than there are series of metrics, whose
-// labels they are.
+// kind tells apart the calls that are counted apart, by the labels of metrics. Callers cannot choose any of them: they are of
+// the policy, of this server, and the upstream's HTTP status.
 type kind struct {
 	method  string
 	door    call.Door
