@@ -20,9 +20,9 @@ const (
 // HTTP returns a listener for an HTTP/1.1 server without TLS, whose connections yield before they write, and keep a write
 // back that is as long as net/http's buffer: nearly always the rest of the answer follows at once, and both are one write.
 //
-// What is kept back when nothing follows, since an answer was exactly as long, goes out with what net/http does first when
-// an answer is complete: it takes the deadline of its writes away (conn.serve in net/http/server.go), which is still in
-// force then. Handlers must neither stream nor take connections over, and HTTP/2 must not be spoken.
+// What is kept back when nothing follows, since an answer was exactly as long, goes out at the latest when net/http takes the
+// deadline of its writes away, as it does after each answer and before it waits for another request, shuts down or closes
+// (conn.serve in net/http/server.go). The deadline is still in force then. Handlers must neither stream nor take connections over, and HTTP/2 must not be spoken.
 func HTTP(inner net.Listener) net.Listener { return httpListener{inner} }
 
 type httpListener struct{ net.Listener }

@@ -94,7 +94,7 @@ func TestAnswersAreOneWrite(t *testing.T) {
 		}
 		readAnswer(t, from, n)
 	}
-	// Half of them are longer than the buffer. What is kept back when net/http begins to read leaves, see the handler.
+	// A third of them are longer than the buffer. What is kept back when net/http begins to read leaves, see the handler.
 	if most := len(all) + len(all)/10; int(writes.Load()) > most {
 		t.Errorf("%d writes for %d answers, want at most %d", writes.Load(), len(all), most)
 	}
