@@ -22,6 +22,7 @@ import (
 	"recoverycodes.internal/server/internal/batching"
 	"recoverycodes.internal/server/internal/gateway"
 	"recoverycodes.internal/server/internal/inproc"
+	"recoverycodes.internal/server/internal/interceptor"
 	"recoverycodes.internal/server/internal/once"
 	"recoverycodes.internal/server/internal/recoverycodes"
 	"recoverycodes.internal/server/internal/stytch"
@@ -77,7 +78,7 @@ func serve(grpcListen, httpListen, admin, upstream string) error {
 	corridor := inproc.New(together)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, service)
 	observer := telemetry.NewObserver(zap.NewNop(), nil) // the REST door has one; it counts and writes nothing
-	rest, err := gateway.Handler(corridor, observer, access.Anyone())
+	rest, err := gateway.Handler(corridor, new(interceptor.InFlight), observer, access.Anyone())
 	if err != nil {
 		return err
 	}

@@ -80,8 +80,8 @@ type Call struct {
 	// Span is the call's place in a trace; nil when it has none.
 	Span trace.Span
 
-	// Reported is set once the call has been logged and counted, so that exactly one line is written whichever
-	// part of the server ends it.
+	// Reported is set once the end of the call has been noted, so that exactly one line is written whichever part of
+	// the server ends it.
 	Reported bool
 }
 

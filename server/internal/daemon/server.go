@@ -139,11 +139,11 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 
 	corridor := inproc.New(chain.Unary()...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, s.service)
-	rest, err := gateway.Handler(corridor, s.observer, guard)
+	rest, err := gateway.Handler(corridor, &s.calls, s.observer, guard)
 	if err != nil {
 		return nil, err
 	}
-	rest = gateway.SessionKeys(rest, s.observer, upstream.ProjectID, s.sessionKeys)
+	rest = gateway.SessionKeys(rest, &s.calls, s.observer, upstream.ProjectID, s.sessionKeys)
 	s.http = httpServer(s.age.handler(rest), limit)
 	s.http.ConnContext = s.age.connection
 	if s.tls != nil {

@@ -59,8 +59,9 @@ var routes = map[string]string{
 // method overrides, forwarding and metadata headers, cookies, trailers. None of them has an effect here.
 var forwarded = []string{"Content-Type"}
 
-// Handler returns the REST door of the service behind conn, and an error when the generated routes do not fit.
-func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer, guard *access.Guard) (http.Handler, error) {
+// Handler returns the REST door of the service behind conn, and an error when the generated routes do not fit. What
+// requests owe that do not become calls is left with calls too.
+func Handler(conn grpc.ClientConnInterface, calls *interceptor.InFlight, observer *telemetry.Observer, guard *access.Guard) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),
 		// The path is split before it is unescaped, so that an id with an escaped slash is one segment and refused by name.
@@ -82,7 +83,7 @@ func Handler(conn grpc.ClientConnInterface, observer *telemetry.Observer, guard 
 	if err := recoverycodesv1.RegisterRecoveryCodesServiceHandlerClient(context.Background(), mux, client); err != nil {
 		return nil, err
 	}
-	return &door{mux: mux, observer: observer, guard: guard}, nil
+	return &door{mux: mux, ends: ends{calls, observer}, guard: guard}, nil
 }
 
 // none is a header matcher: no header passes between HTTP and gRPC by itself.
@@ -90,9 +91,15 @@ func none(string) (string, bool) { return "", false }
 
 // door is what every REST request passes first and last.
 type door struct {
-	mux      *runtime.ServeMux
+	ends
+	mux   *runtime.ServeMux
+	guard *access.Guard
+}
+
+// ends is who sees to the ends of requests.
+type ends struct {
+	calls    *interceptor.InFlight
 	observer *telemetry.Observer
-	guard    *access.Guard
 }
 
 // visit is what the door remembers of one request while the gateway library has it.
@@ -108,26 +115,28 @@ type visitKey struct{}
 // ServeHTTP implements http.Handler.
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	method := rpcOf(r)
-	observed(d.observer, w, r, routes[method], func(ctx context.Context, v *visit) {
+	d.observed(w, r, routes[method], func(ctx context.Context, v *visit) {
 		d.serve(ctx, v, w, r, method)
 	})
 }
 
 // observed serves a request as one call that is logged, counted and, if it panics, contained. route is its path with the
 // names of ids where ids are.
-func observed(o *telemetry.Observer, w http.ResponseWriter, r *http.Request, route string, serve func(context.Context, *visit)) {
+func (e ends) observed(w http.ResponseWriter, r *http.Request, route string, serve func(context.Context, *visit)) {
 	v := &visit{status: http.StatusOK, record: call.New(call.REST, r.Header.Get(call.RequestIDKey))}
 	batching.Yield()
 	w.Header().Set(call.RequestIDKey, v.record.RequestID)
 	w.Header().Set("Cache-Control", "no-store") // nearly every answer is a secret or about one
-	ctx := o.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, route, r.TLS != nil)
+	ctx := e.observer.ArrivedHTTP(r.Context(), v.record, propagation.HeaderCarrier(r.Header), r.Method, route, r.TLS != nil)
 	defer func() {
 		if recover() != nil { // the value is not looked at: it can be made of a payload
-			o.Panicked(v.record, debug.Stack())
+			e.observer.Panicked(v.record, debug.Stack())
 			v.fail(w, interceptor.Panicked(v.record))
 		}
-		o.Ended(v.record, v.failure)
-		o.AnsweredHTTP(v.record, v.status)
+		if !v.record.Reported { // by the corridor
+			e.calls.After(e.observer.Ending(v.record, v.failure))
+		}
+		e.observer.AnsweredHTTP(v.record, v.status)
 	}()
 	serve(ctx, v)
 }

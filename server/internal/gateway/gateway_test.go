@@ -67,7 +67,7 @@ func (s *service) Rotate(ctx context.Context, r *recoverycodesv1.RotateRequest) 
 	return &recoverycodesv1.RotateResponse{}, s.serve(ctx, r)
 }
 
-// open returns the door in front of s, and the log that its calls leave.
+// open returns the door in front of s, and the log that its calls leave. The door returns when the log has a call's lines.
 func open(t *testing.T, s *service) (http.Handler, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
@@ -75,11 +75,14 @@ func open(t *testing.T, s *service) (http.Handler, *observer.ObservedLogs) {
 	chain := interceptor.Chain{Calls: &interceptor.InFlight{}, Observer: o, Guard: access.Anyone(), Limit: time.Minute}
 	channel := inproc.New(chain.Unary()...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(channel, s)
-	h, err := Handler(channel, o, chain.Guard)
+	h, err := Handler(channel, chain.Calls, o, chain.Guard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h, logs
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		chain.Calls.Wait(t.Context())
+	}), logs
 }
 
 // request makes a request out of "METHOD PATH", headers as "Name: value" and a body.
@@ -296,7 +299,7 @@ func TestAPanicIsContained(t *testing.T) {
 		t.Errorf("status %d, %v", w.Code, body)
 	}
 	// One in the door itself: the channel is not there.
-	h, err := Handler(nil, telemetry.NewObserver(zap.NewNop(), nil), access.Anyone())
+	h, err := Handler(nil, new(interceptor.InFlight), telemetry.NewObserver(zap.NewNop(), nil), access.Anyone())
 	if err != nil {
 		t.Fatal(err)
 	}

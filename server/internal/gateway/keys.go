@@ -13,6 +13,7 @@ import (
 
 	"recoverycodes.internal/server/internal/apierror"
 	"recoverycodes.internal/server/internal/call"
+	"recoverycodes.internal/server/internal/interceptor"
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
@@ -50,14 +51,14 @@ type Fetched struct {
 }
 
 // SessionKeys returns a handler that answers for the session keys of the project, and leaves all other paths to next. It
-// asks nobody who they are. fetch gets the keys from the upstream; it is called by one goroutine at a time.
-func SessionKeys(next http.Handler, observer *telemetry.Observer, projectID string, fetch func(context.Context) Fetched) http.Handler {
-	return &keys{next: next, observer: observer, projectID: projectID, fetch: fetch, now: time.Now, turn: make(chan struct{}, 1)}
+// asks nobody who they are. Lines are left with calls. fetch gets the keys from the upstream; it is called by one goroutine at a time.
+func SessionKeys(next http.Handler, calls *interceptor.InFlight, observer *telemetry.Observer, projectID string, fetch func(context.Context) Fetched) http.Handler {
+	return &keys{ends: ends{calls, observer}, next: next, projectID: projectID, fetch: fetch, now: time.Now, turn: make(chan struct{}, 1)}
 }
 
 type keys struct {
+	ends
 	next      http.Handler
-	observer  *telemetry.Observer
 	projectID string
 	fetch     func(context.Context) Fetched
 	now       func() time.Time
@@ -76,7 +77,7 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		k.next.ServeHTTP(w, r)
 		return
 	}
-	observed(k.observer, w, r, pathKeys+"{project_id}", func(ctx context.Context, v *visit) {
+	k.observed(w, r, pathKeys+"{project_id}", func(ctx context.Context, v *visit) {
 		v.record.Method = methodKeys
 		switch {
 		case project != k.projectID:
@@ -101,7 +102,7 @@ func (k *keys) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body) // a caller that went away is told nothing
+		_, _ = w.Write(body) //nolint:gosec // G705: JSON, as its type says; and a caller that went away is told nothing
 	})
 }
 

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc/codes"
 
+	"recoverycodes.internal/server/internal/interceptor"
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
@@ -53,12 +54,13 @@ var (
 func openKeys(i *issuer) (*keys, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
 	teapot := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
-	return SessionKeys(teapot, telemetry.NewObserver(zap.New(core), nil), "project-test-1", i.fetch).(*keys), logs
+	return SessionKeys(teapot, new(interceptor.InFlight), telemetry.NewObserver(zap.New(core), nil), "project-test-1", i.fetch).(*keys), logs
 }
 
-func ask(h http.Handler, line string) *httptest.ResponseRecorder {
+func ask(h *keys, line string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, request(line, ""))
+	h.calls.Wait(context.Background()) // for its line
 	return w
 }
 

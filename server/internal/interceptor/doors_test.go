@@ -94,8 +94,20 @@ func (h *house) serve(t *testing.T) *grpc.ClientConn {
 	return conn
 }
 
-// metric returns the value of a series, empty when there is none.
-func (h *house) metric(name string) string {
+// settled waits until no call is open and all lines are written.
+func (h *house) settled(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if left := h.calls.Wait(ctx); left != 0 {
+		t.Fatalf("%d calls do not end", left)
+	}
+}
+
+// metric returns the value of a series when all calls have ended, empty when there is none.
+func (h *house) metric(t *testing.T, name string) string {
+	t.Helper()
+	h.settled(t)
 	w := httptest.NewRecorder()
 	h.observer.Metrics().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for line := range strings.Lines(w.Body.String()) {
@@ -162,10 +174,11 @@ func throughBothDoors(t *testing.T, handle func(context.Context) error, test fun
 	})
 }
 
-// accessLine returns the one access line there must be.
-func accessLine(t *testing.T, lines *observer.ObservedLogs) observer.LoggedEntry {
+// accessLine returns the one access line there must be when all calls have ended.
+func (h *house) accessLine(t *testing.T) observer.LoggedEntry {
 	t.Helper()
-	calls := lines.FilterMessage("call").All()
+	h.settled(t)
+	calls := h.lines.FilterMessage("call").All()
 	if len(calls) != 1 {
 		t.Fatalf("%d access lines, want 1: %v", len(calls), calls)
 	}

@@ -2,6 +2,8 @@ package interceptor_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"recoverycodes.internal/server/internal/call"
 	"recoverycodes.internal/server/internal/interceptor"
 )
 
@@ -28,18 +31,14 @@ func TestWaitWhenIdle(t *testing.T) {
 	}
 	throughBothDoors(t, done, func(t *testing.T, h *house, d door) {
 		d.recover(t.Context(), "")
-		if got := h.calls.Wait(t.Context()); got != 0 {
-			t.Errorf("%d calls are open after the last", got)
-		}
+		h.settled(t)
 	})
 }
 
 func TestWaitAfterAPanic(t *testing.T) {
 	throughBothDoors(t, func(context.Context) error { panic(marked) }, func(t *testing.T, h *house, d door) {
 		d.recover(t.Context(), "")
-		if got := h.calls.Wait(now()); got != 0 {
-			t.Errorf("%d calls are open after the panic", got)
-		}
+		h.settled(t)
 	})
 }
 
@@ -110,23 +109,160 @@ func TestWaitOutlivesTheConnection(t *testing.T) {
 		t.Errorf("%d calls are open, want 1", got)
 	}
 	close(release)
-	if got := h.calls.Wait(t.Context()); got != 0 {
-		t.Errorf("%d calls are open, want none", got)
-	}
+	h.settled(t)
 }
 
-// TestCallIsOpenUntilItsLineIsWritten: whoever has waited may close the log.
-func TestCallIsOpenUntilItsLineIsWritten(t *testing.T) {
+// TestWaitIsForLinesToo: whoever has waited may close the log.
+func TestWaitIsForLinesToo(t *testing.T) {
 	var h *house
-	open := -1
+	left := -1
 	h = build(done, zap.Hooks(func(zapcore.Entry) error {
-		open = h.calls.Wait(now())
+		left = h.calls.Wait(now())
 		return nil
 	}))
 	if r := h.restDoor().recover(t.Context(), ""); r.err != nil {
 		t.Fatal(r.err)
 	}
-	if open != 1 {
-		t.Errorf("when the line was written %d calls were open, want 1", open)
+	h.settled(t)
+	if left < 1 {
+		t.Errorf("%d calls were left when the line of one was written", left)
 	}
+}
+
+// TestAnswersComeBeforeLines has a log that does not take a line before its call is answered.
+func TestAnswersComeBeforeLines(t *testing.T) {
+	for _, name := range []call.Door{call.GRPC, call.REST} {
+		t.Run(string(name), func(t *testing.T) {
+			answered := make(chan struct{})
+			h := build(done, zap.Hooks(func(zapcore.Entry) error {
+				select {
+				case <-answered:
+				case <-time.After(10 * time.Second):
+					t.Error("the answer waits for the line")
+				}
+				return nil
+			}))
+			d := h.restDoor()
+			if name == call.GRPC {
+				d = h.grpcDoor(t)
+			}
+			if r := d.recover(t.Context(), ""); r.err != nil {
+				t.Fatal(r.err)
+			}
+			close(answered)
+			h.accessLine(t)
+		})
+	}
+}
+
+// TestAfter has many callers owe something at once: all of it is done, in each caller's order, and nothing beside something
+// else.
+func TestAfter(t *testing.T) {
+	const callers, each = 8, 500
+	var (
+		calls  interceptor.InFlight
+		owing  sync.WaitGroup
+		busy   atomic.Int32
+		did    [callers]int // no lock: one goroutine at a time
+		wanted = [callers]int{}
+	)
+	for caller := range callers {
+		wanted[caller] = each
+		owing.Go(func() {
+			for n := range each {
+				calls.After(func() {
+					if busy.Add(1) != 1 || did[caller] != n {
+						t.Errorf("the %dth of caller %d is done after %d, beside %d others", n, caller, did[caller], busy.Load()-1)
+					}
+					did[caller]++
+					busy.Add(-1)
+				})
+			}
+		})
+	}
+	owing.Wait()
+	if left := calls.Wait(t.Context()); left != 0 || did != wanted {
+		t.Errorf("%d are left; done were %v", left, did)
+	}
+}
+
+// TestLinesThatCannotBeWritten bounds what waits, and has whoever comes then wait too.
+func TestLinesThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls interceptor.InFlight
+		var done atomic.Int32
+		stuck := make(chan struct{})
+		owe := func() {
+			calls.After(func() {
+				<-stuck
+				done.Add(1)
+			})
+		}
+		owe()
+		synctest.Wait() // it is being done
+		waits := func() bool {
+			went := make(chan struct{})
+			go func() {
+				owe()
+				close(went)
+			}()
+			synctest.Wait()
+			select {
+			case <-went:
+				return false
+			default:
+				return true
+			}
+		}
+		const enough = 10000
+		kept := 0
+		for kept < enough && !waits() {
+			kept++
+		}
+		if kept < 1000 || kept == enough {
+			t.Errorf("%d callers did not have to wait", kept)
+		}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if left := calls.Wait(ctx); left != kept+1 {
+			t.Errorf("%d are left, want %d", left, kept+1)
+		}
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("waited for %v", took)
+		}
+		close(stuck)
+		calls.Wait(t.Context())
+		synctest.Wait()
+		if got := int(done.Load()); got != kept+2 {
+			t.Errorf("%d were done, want %d", got, kept+2)
+		}
+	})
+}
+
+func TestSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls interceptor.InFlight
+		release := make(chan struct{})
+		did := false
+		calls.After(func() {
+			<-release
+			did = true
+		})
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		calls.Settled(ctx)
+		if took := time.Since(start); took != time.Second {
+			t.Errorf("gave up after %v, want the second that the context allows", took)
+		}
+		if n := calls.Count(); n != 0 {
+			t.Errorf("%d calls are open, and there was none", n)
+		}
+		close(release)
+		calls.Settled(t.Context())
+		if !did {
+			t.Error("settled, and something is owed")
+		}
+	})
 }

@@ -37,11 +37,11 @@ type Chain struct {
 // Unary returns the chain, outermost first.
 func (c Chain) Unary() []grpc.UnaryServerInterceptor {
 	return []grpc.UnaryServerInterceptor{
-		c.Calls.count,        // outermost: a call has ended when its lines are written
-		identify,             // before everything that names the call
-		observe(c.Observer),  // outside recovery, so that a call that panicked has its lines too
-		recovery(c.Observer), // directly inside the observer: everything below may fail without taking the process along
-		deadline(c.Limit),    // nothing above it needs the time that is left
+		c.Calls.count,                // outermost: everything that follows is part of a call
+		identify,                     // before everything that names the call
+		observe(c.Calls, c.Observer), // outside recovery, so that a call that panicked has its lines too
+		recovery(c.Observer),         // directly inside the observer: everything below may fail without taking the process along
+		deadline(c.Limit),            // nothing above it needs the time that is left
 		checks(
 			c.Audit.name,    // so that a refusal too says whom the call was about
 			admit(c.Guard),  // before anything of the request counts
@@ -107,7 +107,8 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 	return ctx, record
 }
 
-func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
+// observe tells what came of a call. Its lines are written after its answer.
+func observe(calls *InFlight, observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		record := call.FromContext(ctx)
 		if observer.Traces() && record.Door == call.GRPC { // the other door has told of its arrival
@@ -115,18 +116,18 @@ func observe(observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 		}
 		answer, err := handler(ctx, req)
 		batching.Yield()
-		if err == nil {
-			observer.Ended(record, nil)
-			return answer, nil
+		var failure *apierror.Error
+		if err != nil {
+			failure = told(record, err)
+			answer, err = nil, failure
+			if failure.NeverRetry {
+				// Tells gRPC clients with a retry policy to leave this call alone. Nothing is lost when it cannot be set: the
+				// status is one that no policy known to us repeats.
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
+			}
 		}
-		failure := told(record, err)
-		if failure.NeverRetry {
-			// Tells gRPC clients with a retry policy to leave this call alone. Nothing is lost when it cannot be set: the
-			// status is one that no policy known to us repeats.
-			_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
-		}
-		observer.Ended(record, failure)
-		return nil, failure
+		calls.After(observer.Ending(record, failure))
+		return answer, err
 	}
 }
 

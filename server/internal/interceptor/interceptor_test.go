@@ -15,7 +15,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -67,7 +66,7 @@ func TestRequestID(t *testing.T) {
 					if got, other := has.Get(call.RequestIDKey), hasNot.Get(call.RequestIDKey); !slices.Equal(got, []string{handled}) || len(other) != 0 {
 						t.Errorf("header %v, trailer %v, want %s", r.header, r.trailer, handled)
 					}
-					if got := accessLine(t, h.lines).ContextMap()["request_id"]; got != handled {
+					if got := h.accessLine(t).ContextMap()["request_id"]; got != handled {
 						t.Errorf("the access line says %v, the handler saw %q", got, handled)
 					}
 				})
@@ -140,7 +139,7 @@ func TestAccessLine(t *testing.T) {
 				if got := status.Code(r.err).String(); got != tt.code {
 					t.Errorf("the caller got %s, want %s", got, tt.code)
 				}
-				got := accessLine(t, h.lines).ContextMap()
+				got := h.accessLine(t).ContextMap()
 				if took, ok := got["duration"].(time.Duration); !ok || took <= 0 {
 					t.Errorf("the duration is %v", got["duration"])
 				}
@@ -156,7 +155,7 @@ func TestAccessLine(t *testing.T) {
 					t.Errorf("line (-want +got):\n%s", diff)
 				}
 				series := fmt.Sprintf(`recoverycodes_calls_total{caller="anyone",code=%q,door=%q,method="Recover"}`, tt.code, d.name)
-				if got := h.metric(series); got != "1" {
+				if got := h.metric(t, series); got != "1" {
 					t.Errorf("%s is %q, want 1", series, got)
 				}
 			})
@@ -193,6 +192,7 @@ func shows(t *testing.T, h *house, r reply, text string, want bool) {
 	t.Helper()
 	var out strings.Builder
 	_, _ = fmt.Fprintf(&out, "%v %v %v %v\n", r.err, status.Convert(r.err).Proto(), r.header, r.trailer)
+	h.settled(t)
 	for _, line := range h.lines.All() {
 		_, _ = fmt.Fprintf(&out, "%s %v\n", line.Message, line.ContextMap())
 	}
@@ -232,10 +232,10 @@ func TestPanicIsContained(t *testing.T) {
 				}
 				shows(t, h, r, marked, false)
 				shows(t, h, r, "id-1", true)
-				if got := h.metric("recoverycodes_panics_total"); got != "1" {
+				if got := h.metric(t, "recoverycodes_panics_total"); got != "1" {
 					t.Errorf("%s panics were counted, want 1", got)
 				}
-				if line := accessLine(t, h.lines); line.Level != zap.ErrorLevel || line.ContextMap()["code"] != "Internal" {
+				if line := h.accessLine(t); line.Level != zap.ErrorLevel || line.ContextMap()["code"] != "Internal" {
 					t.Errorf("the access line is %v %v", line.Level, line.ContextMap())
 				}
 				panics := h.lines.FilterMessage("panic").All()
@@ -275,10 +275,10 @@ func TestPanicAfterSending(t *testing.T) {
 			t.Errorf("the help is %v, want it to lead to Get", help)
 		}
 		shows(t, h, r, marked, false)
-		if got := h.metric("recoverycodes_panics_total"); got != "1" {
+		if got := h.metric(t, "recoverycodes_panics_total"); got != "1" {
 			t.Errorf("%s panics were counted, want 1", got)
 		}
-		line := accessLine(t, h.lines)
+		line := h.accessLine(t)
 		if got := line.ContextMap(); got["outcome"] != "unknown" || got["code"] != "Unknown" || line.Level != zap.ErrorLevel {
 			t.Errorf("the access line is %v %v", line.Level, got)
 		}
@@ -366,7 +366,7 @@ func TestDeadlinePasses(t *testing.T) {
 		if took := time.Since(start); took != limit {
 			t.Errorf("the handler was given %v, want %v", took, limit)
 		}
-		if got := accessLine(t, h.lines).ContextMap()["duration"]; got != limit {
+		if got := h.accessLine(t).ContextMap()["duration"]; got != limit {
 			t.Errorf("the access line says %v, want %v", got, limit)
 		}
 	})
@@ -377,7 +377,7 @@ func TestHealthIsLoggedAtDebug(t *testing.T) {
 		if _, err := healthpb.NewHealthClient(d.conn).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {
 			t.Fatal(err)
 		}
-		line := accessLine(t, h.lines)
+		line := h.accessLine(t)
 		if line.Level != zap.DebugLevel || line.ContextMap()["method"] != "grpc.health.v1.Health/Check" {
 			t.Errorf("the line is %v %v", line.Level, line.ContextMap())
 		}
@@ -385,11 +385,11 @@ func TestHealthIsLoggedAtDebug(t *testing.T) {
 }
 
 // Calls that are ready at the same time take the same step at the same time: most have been handled when the first few
-// have their lines.
+// are answered.
 func TestCallsTakeStepsTogether(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that those that are ready have an order
 	const calls, few = 40, 10                       // the scheduler lets one or two go ahead
-	var handled, lines, then atomic.Int64
+	var handled, answered, then atomic.Int64
 	var upstream sync.WaitGroup // answers when all have asked
 	upstream.Add(calls)
 	h := build(func(ctx context.Context) error {
@@ -397,18 +397,18 @@ func TestCallsTakeStepsTogether(t *testing.T) {
 		upstream.Wait()
 		handled.Add(1)
 		return done(ctx)
-	}, zap.Hooks(func(zapcore.Entry) error {
-		if lines.Add(1) == few {
-			then.Store(handled.Load())
-		}
-		return nil
-	}))
+	})
 	var all sync.WaitGroup
 	for range calls {
-		all.Go(func() { _ = recoverOver(t.Context(), h.corridor) })
+		all.Go(func() {
+			_ = recoverOver(t.Context(), h.corridor)
+			if answered.Add(1) == few {
+				then.Store(handled.Load())
+			}
+		})
 	}
 	all.Wait()
 	if then.Load() < calls/2 {
-		t.Errorf("%d of %d calls had been handled when %d had their lines", then.Load(), calls, few)
+		t.Errorf("%d of %d calls had been handled when %d were answered", then.Load(), calls, few)
 	}
 }

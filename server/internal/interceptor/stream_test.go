@@ -73,7 +73,7 @@ func TestStream(t *testing.T) {
 				t.Errorf("got %v %s, want %v %s", err, reason(err), tt.code, tt.reason)
 			}
 			shows(t, h, reply{err: err}, marked, false)
-			line := accessLine(t, h.lines).ContextMap()
+			line := h.accessLine(t).ContextMap()
 			for key, want := range map[string]string{
 				"method": "test.Streams/Talk", "door": "grpc", "code": tt.code.String(), "request_id": "id-1",
 			} {
@@ -81,7 +81,7 @@ func TestStream(t *testing.T) {
 					t.Errorf("the access line has the %s %q, want %q", key, got, want)
 				}
 			}
-			if got := h.metric("recoverycodes_panics_total"); got != tt.panics {
+			if got := h.metric(t, "recoverycodes_panics_total"); got != tt.panics {
 				t.Errorf("%s panics were counted, want %s", got, tt.panics)
 			}
 			if r := recoverOver(t.Context(), conn); r.err != nil {
@@ -117,7 +117,7 @@ func TestHealthWatch(t *testing.T) {
 	}
 	cancel()
 	h.server.GracefulStop() // returns when the handler has
-	if line := accessLine(t, h.lines); line.Level != zap.DebugLevel || line.ContextMap()["code"] != "Canceled" {
+	if line := h.accessLine(t); line.Level != zap.DebugLevel || line.ContextMap()["code"] != "Canceled" {
 		t.Errorf("the line is %v %v", line.Level, line.ContextMap())
 	}
 }

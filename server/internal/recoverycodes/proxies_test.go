@@ -72,7 +72,7 @@ func TestRESTBehindHAProxy(t *testing.T) {
 	chain := interceptor.Chain{Calls: &interceptor.InFlight{}, Observer: observer, Guard: access.Anyone(), Limit: time.Minute}
 	corridor := inproc.New(chain.Unary()...)
 	recoverycodesv1.RegisterRecoveryCodesServiceServer(corridor, r.service)
-	door, err := gateway.Handler(corridor, observer, chain.Guard)
+	door, err := gateway.Handler(corridor, chain.Calls, observer, chain.Guard)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -115,17 +115,28 @@ func (o *Observer) Metrics() http.Handler {
 // Gatherer is the registry, for whoever reads it within the process.
 func (o *Observer) Gatherer() prometheus.Gatherer { return o.registry }
 
-// Ended writes the access line and counts the call, once per record however often it is told.
-func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
+// Ended writes the access line and the audit line and counts the call, once per record however often it is told. err is
+// what the caller hears, nil for an answer.
+func (o *Observer) Ended(record *call.Call, err *apierror.Error) { o.Ending(record, err)() }
+
+// Ending notes that the call ends now, and returns the rest of Ended, for any time after. From now on nothing of the
+// record that lines tell may be written, nor err.
+func (o *Observer) Ending(record *call.Call, err *apierror.Error) (rest func()) {
 	if record.Reported {
-		return
+		return func() {}
 	}
 	record.Reported = true
+	concluded(record, err)
+	took := time.Since(record.Start)
+	return func() { o.report(record, err, took) }
+}
+
+// report writes the lines of a call and counts it.
+func (o *Observer) report(record *call.Call, err *apierror.Error, took time.Duration) {
 	code := codes.OK
 	if err != nil {
 		code = err.Code
 	}
-	took := time.Since(record.Start)
 	method := rpc(record.Method)
 	trace := exemplar(record)
 	m := o.metersOf(kindOf(record, method, code))
@@ -146,7 +157,6 @@ func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	if err != nil && err.Reason == apierror.UpstreamCredentials {
 		count(o.credentials, trace)
 	}
-	concluded(record, err)
 	o.keepUnsettled(record, err, method)
 	o.record(record, method, code)
 	if line := o.access.Check(levelOf(record, err), "call"); line != nil {

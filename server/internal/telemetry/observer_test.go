@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -220,6 +221,30 @@ func TestEndedOnce(t *testing.T) {
 	if name := `recoverycodes_calls_total{caller="",code="Internal",door="rest",method="Get"}`; got[name] != "" {
 		t.Errorf("%s is %s, want no such series", name, got[name])
 	}
+}
+
+// TestEndingIsNotWriting has the lines of a call written long after its end.
+func TestEndingIsNotWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, lines := observed()
+		r := call.New(call.REST, "id-1")
+		r.Method = service + "Get"
+		time.Sleep(time.Second)
+		write := o.Ending(r, nil)
+		time.Sleep(time.Hour)
+		if lines.Len() != 0 {
+			t.Error("a line was written when the call ended")
+		}
+		write()
+		got := lines.All()
+		if len(got) != 1 || got[0].ContextMap()["duration"] != time.Second {
+			t.Errorf("%+v; want one line, of a call that took a second", got)
+		}
+		name := `recoverycodes_call_duration_seconds_sum{door="rest",method="Get"}`
+		if sum := series(t, o)[name]; sum != "1" {
+			t.Errorf("%s is %q, want 1", name, sum)
+		}
+	})
 }
 
 func TestMetrics(t *testing.T) {
