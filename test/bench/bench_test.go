@@ -245,6 +245,52 @@ func TestCPUTime(t *testing.T) {
 	}
 }
 
+func TestReadStolen(t *testing.T) {
+	const stat = "cpu  1 2 3 4 5 6 7 800 9 10\ncpu0 1 2 3 4 5 6 7 100 9 10\ncpu1 1 2 3 4 5 6 7 20 9 10\ncpu10 1 2 3 4 5 6 7 3 9 10\nintr 1 2 3 4 5 6 7 8 9\n"
+	for _, tt := range []struct {
+		cores []int
+		want  time.Duration
+	}{{[]int{0, 1}, 1200 * time.Millisecond}, {[]int{1, 10}, 230 * time.Millisecond}} {
+		if got, err := readStolen(stat, tt.cores...); err != nil || got != tt.want {
+			t.Errorf("of %v %v was stolen, want %v; %v", tt.cores, got, tt.want, err)
+		}
+	}
+	for name, stat := range map[string]string{"no such core": "cpu0 1 2 3 4 5 6 7 8 9 10\n", "an old kernel": "cpu2 1 2 3 4\n", "no number": "cpu2 1 2 3 4 5 6 7 x\n"} {
+		if got, err := readStolen(stat, 2); err == nil {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestDisturbedRounds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rate             int
+		stolen           []float64 // of one round after the other
+		spare            time.Duration
+		want             float64
+		again, disturbed int
+	}{
+		"steady":            {1000, []float64{0.05}, time.Hour, 0.05, 0, 0},
+		"disturbed":         {1000, []float64{0.2, 0.06, 0.01}, time.Hour, 0.01, 2, 0},
+		"no time to spare":  {1000, []float64{0.2}, 0, 0.2, 0, 1},
+		"no time any more":  {1000, []float64{0.2, 0.3}, 1, 0.3, 1, 1},
+		"costs, no latency": {0, []float64{0.2}, time.Hour, 0.2, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &bench{spare: tt.spare}
+			rounds := 0
+			s, err := b.undisturbed(&row{rate: tt.rate, measure: func(*bench, *row) (sample, error) {
+				time.Sleep(time.Millisecond)
+				rounds++
+				return sample{Stolen: tt.stolen[rounds-1]}, nil
+			}})
+			if err != nil || s.Stolen != tt.want || rounds != len(tt.stolen) || b.again != tt.again || b.disturbed != tt.disturbed {
+				t.Errorf("%d rounds, %v, %v; %d again, %d disturbed", rounds, s, err, b.again, b.disturbed)
+			}
+		})
+	}
+}
+
 func TestSpread(t *testing.T) {
 	of := func(values ...float64) spread {
 		var r rowResult

@@ -82,6 +82,16 @@ func cpuTime(pid int) (time.Duration, error) {
 	return time.Duration(spent.Nano()), nil
 }
 
+// stolen is for how long in all a hypervisor has kept these cores from this machine while it wanted them. The kernel
+// counts it in hundredths of a second.
+func stolen(cores ...int) (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return readStolen(string(text), cores...)
+}
+
 // resident is the memory of a process that is in RAM, in bytes.
 func resident(pid int) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))

@@ -47,13 +47,38 @@ type sample struct {
 	P99         float64 `json:"p99_us"`
 	Resident    float64 `json:"resident_mb"`
 	Start       float64 `json:"start_to_first_answer_ms"`
+	Stolen      float64 `json:"stolen"` // share of the time of both cores that a hypervisor took away
 }
+
+// steady is how much may be stolen of a round that tells how long calls take. They take several times as long when a
+// core stands still again and again, and then it is the hypervisor that is measured.
+const steady = 0.05
 
 // bench runs rounds.
 type bench struct {
 	rig    *rig
 	round  time.Duration
 	proven map[string]bool // rows whose answers have been looked at
+
+	spare            time.Duration // what is left for measuring rounds again
+	again, disturbed int           // rounds that were measured again, and those that would have had to be
+}
+
+// undisturbed measures a round of a row, again and again while too much of it was stolen and there is time to spare.
+func (b *bench) undisturbed(r *row) (sample, error) {
+	for {
+		start := time.Now()
+		s, err := r.measure(b, r)
+		switch {
+		case err != nil, r.rate == 0, s.Stolen <= steady:
+			return s, err
+		case b.spare <= 0:
+			b.disturbed++
+			return s, nil
+		}
+		b.again++
+		b.spare -= time.Since(start)
+	}
 }
 
 // open connects the callers of a row.
@@ -99,12 +124,20 @@ func loaded(b *bench, r *row) (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
+	lost, err := stolen(b.rig.cores...)
+	if err != nil {
+		return s, err
+	}
 	dials, start := b.rig.upstreams.dials(), time.Now()
 	n, times, err := drive(l, r, b.round)
 	if err != nil {
 		return s, err
 	}
 	took, dials := time.Since(start), b.rig.upstreams.dials()-dials
+	lostThen, err := stolen(b.rig.cores...)
+	if err != nil {
+		return s, err
+	}
 	after, err := p.usage(true)
 	if err != nil {
 		return s, err
@@ -121,12 +154,34 @@ func loaded(b *bench, r *row) (s sample, err error) {
 		Allocations: (after.allocations - before.allocations) / float64(n),
 		Dials:       float64(dials) / float64(n),
 		Resident:    float64(after.resident) / 1e6,
+		Stolen:      (lostThen - lost).Seconds() / (took.Seconds() * float64(len(b.rig.cores))),
 	}
 	if len(times) > 0 {
 		slices.Sort(times)
 		s.P50, s.P99 = micros(times[len(times)/2]), micros(times[len(times)*99/100])
 	}
 	return s, p.cutLogs()
+}
+
+// readStolen reads the times of some cores in /proc/stat.
+func readStolen(stat string, cores ...int) (sum time.Duration, err error) {
+	found := 0
+	for line := range strings.Lines(stat) {
+		fields := strings.Fields(line)
+		if len(fields) < 9 || !slices.ContainsFunc(cores, func(core int) bool { return fields[0] == fmt.Sprintf("cpu%d", core) }) {
+			continue
+		}
+		ticks, err := strconv.ParseInt(fields[8], 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/stat: %w", err)
+		}
+		found++
+		sum += time.Duration(ticks) * time.Second / 100
+	}
+	if found != len(cores) {
+		return 0, errors.New("/proc/stat does not tell what was stolen")
+	}
+	return sum, nil
 }
 
 func drive(l load, r *row, d time.Duration) (n int, times []time.Duration, err error) {

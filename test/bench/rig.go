@@ -20,6 +20,7 @@ type rig struct {
 	dir        string // of binaries, logs and configuration files
 	nginxPath  string // empty when there is no nginx
 	serverCore int
+	cores      []int // all that take part
 	upstreams  *upstreams
 	running    map[string]*process
 }
@@ -43,7 +44,7 @@ func newRig(ctx context.Context) (*rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &rig{dir: dir, serverCore: server, running: make(map[string]*process)}
+	r := &rig{dir: dir, serverCore: server, cores: []int{generator, server}, running: make(map[string]*process)}
 	for name, source := range built {
 		if err := build(ctx, filepath.Join(dir, name), source, "-trimpath", "-ldflags=-s -w"); err != nil {
 			return nil, errors.Join(err, r.close())
