@@ -102,7 +102,7 @@ func tables(quick bool) []table {
 		name:    tablePaced,
 		title:   fmt.Sprintf("At %d calls a second over 8 connections, answers of %d KB, from the intended start of each call", pacedRate, usualSize>>10),
 		columns: []column{p50, p99, cpu},
-		times:   3, // what else the machine's host does moves times more than it moves CPU time
+		times:   2, // what else the machine's host does moves times more than it moves CPU time
 		rows: []row{
 			usually(direct, nobody, byHTTP),
 			usually(oursGRPC, ours, byGRPC),
