@@ -279,11 +279,14 @@ func TestDisturbedRounds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := &bench{spare: tt.spare}
 			rounds := 0
-			s, err := b.undisturbed(&row{rate: tt.rate, measure: func(*bench, *row) (sample, error) {
+			s, err := b.undisturbed(t.Context(), &row{rate: tt.rate, measure: func(*bench, *row) (sample, error) {
 				time.Sleep(time.Millisecond)
 				rounds++
-				return sample{Stolen: tt.stolen[rounds-1]}, nil
+				return sample{Stolen: tt.stolen[rounds-1], P50: float64(rounds)}, nil
 			}})
+			if s.P50 != float64(rounds) || s.FirstP50 != 1 {
+				t.Errorf("p50 %v, of the first attempt %v", s.P50, s.FirstP50)
+			}
 			if err != nil || s.Stolen != tt.want || rounds != len(tt.stolen) || b.again != tt.again || b.disturbed != tt.disturbed {
 				t.Errorf("%d rounds, %v, %v; %d again, %d disturbed", rounds, s, err, b.again, b.disturbed)
 			}
@@ -322,13 +325,16 @@ func TestFigures(t *testing.T) {
 		cost(tableServers, oursGRPC, sample{CPU: 50, Allocations: 201}),
 		cost(tableServers, reverseProxy, sample{CPU: 50}),
 		cost(tableServers, facadeGRPC, sample{CPU: 100}),
-		cost(tablePaced, direct, sample{P50: 100}),
-		cost(tablePaced, oursGRPC, sample{P50: 220}),
-		cost(tablePaced, reverseProxy, sample{P50: 200}),
+		cost(tablePaced, direct, sample{P50: 100, FirstP50: 100}),
+		cost(tablePaced, oursGRPC, sample{P50: 220, FirstP50: 300}),
+		cost(tablePaced, reverseProxy, sample{P50: 200, FirstP50: 200}),
 	}}
 	verdicts := make(map[string]string)
 	for _, f := range figures(r, 26e6) {
 		verdicts[f.Name] = f.Verdict
+		if f.Name == "the same, had no round been measured again" && (f.Measured == nil || *f.Measured != 2) {
+			t.Errorf("%s: %+v, want 2", f.Name, f)
+		}
 	}
 	for name, want := range map[string]string{
 		"ours gRPC ÷ ReverseProxy, CPU per request":                       "held",

@@ -120,6 +120,9 @@ func measureAll(ctx context.Context, b *bench, o *options, r *results, progress 
 			r.Tables = append(r.Tables, measured)
 		}
 	}
+	if _, err := stolen(b.rig.cores...); err != nil {
+		r.Notes = append(r.Notes, "What a hypervisor takes of the cores is not told here; no round was measured again.")
+	}
 	if b.again+b.disturbed > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("A hypervisor took more than %.0f %% of both cores' time during %d of the rounds at a fixed "+
 			"rate. %d of them were measured again.", steady*100, b.again+b.disturbed, b.again))
@@ -157,10 +160,7 @@ func (b *bench) measure(ctx context.Context, t table, o *options, progress io.Wr
 	for round := range rounds {
 		_, _ = fmt.Fprintf(progress, "%s: round %d of %d\n", t.name, round+1, rounds)
 		for i := range rows {
-			if err := ctx.Err(); err != nil {
-				return out, err
-			}
-			s, err := b.undisturbed(&rows[i])
+			s, err := b.undisturbed(ctx, &rows[i])
 			if err != nil {
 				return out, fmt.Errorf("%s, %s: %w", t.name, rows[i].name, err)
 			}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,7 +48,8 @@ type sample struct {
 	P99         float64 `json:"p99_us"`
 	Resident    float64 `json:"resident_mb"`
 	Start       float64 `json:"start_to_first_answer_ms"`
-	Stolen      float64 `json:"stolen"` // share of the time of both cores that a hypervisor took away
+	Stolen      float64 `json:"stolen"`       // share of the time of both cores that a hypervisor took away
+	FirstP50    float64 `json:"first_p50_us"` // of the first attempt at this round, however much was stolen of it
 }
 
 // steady is how much may be stolen of a round that tells how long calls take. They take several times as long when a
@@ -65,14 +67,23 @@ type bench struct {
 }
 
 // undisturbed measures a round of a row, again and again while too much of it was stolen and there is time to spare.
-func (b *bench) undisturbed(r *row) (sample, error) {
-	for {
-		start := time.Now()
-		s, err := r.measure(b, r)
-		switch {
-		case err != nil, r.rate == 0, s.Stolen <= steady:
+func (b *bench) undisturbed(ctx context.Context, r *row) (s sample, err error) {
+	for first := 0.0; ; {
+		if err := ctx.Err(); err != nil {
 			return s, err
-		case b.spare <= 0:
+		}
+		start := time.Now()
+		if s, err = r.measure(b, r); err != nil {
+			return s, err
+		}
+		if first == 0 {
+			first = s.P50
+		}
+		s.FirstP50 = first
+		if r.rate == 0 || s.Stolen <= steady {
+			return s, nil
+		}
+		if b.spare <= 0 {
 			b.disturbed++
 			return s, nil
 		}
@@ -124,20 +135,14 @@ func loaded(b *bench, r *row) (s sample, err error) {
 	if err != nil {
 		return s, err
 	}
-	lost, err := stolen(b.rig.cores...)
-	if err != nil {
-		return s, err
-	}
+	lost := b.rig.stolen()
 	dials, start := b.rig.upstreams.dials(), time.Now()
 	n, times, err := drive(l, r, b.round)
 	if err != nil {
 		return s, err
 	}
 	took, dials := time.Since(start), b.rig.upstreams.dials()-dials
-	lostThen, err := stolen(b.rig.cores...)
-	if err != nil {
-		return s, err
-	}
+	lost = b.rig.stolen() - lost
 	after, err := p.usage(true)
 	if err != nil {
 		return s, err
@@ -154,7 +159,7 @@ func loaded(b *bench, r *row) (s sample, err error) {
 		Allocations: (after.allocations - before.allocations) / float64(n),
 		Dials:       float64(dials) / float64(n),
 		Resident:    float64(after.resident) / 1e6,
-		Stolen:      (lostThen - lost).Seconds() / (took.Seconds() * float64(len(b.rig.cores))),
+		Stolen:      lost.Seconds() / (took.Seconds() * float64(len(b.rig.cores))),
 	}
 	if len(times) > 0 {
 		slices.Sort(times)

@@ -72,6 +72,15 @@ func build(ctx context.Context, binary, source string, flags ...string) error {
 	return nil
 }
 
+// stolen is what a hypervisor has taken of the cores so far, and 0 where that is not told.
+func (r *rig) stolen() time.Duration {
+	d, err := stolen(r.cores...)
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
 // has reports whether a server can be started here.
 func (r *rig) has(server string) bool { return server != nginx || r.nginxPath != "" }
 

@@ -28,6 +28,7 @@ var (
 	allocations = column{"allocations/request", 1, func(s *sample) float64 { return s.Allocations }}
 	dials       = column{"upstream dials/request", 4, func(s *sample) float64 { return s.Dials }}
 	p50         = column{"p50 µs", 0, func(s *sample) float64 { return s.P50 }}
+	firstP50    = column{"p50 µs of first attempts", 0, func(s *sample) float64 { return s.FirstP50 }}
 	p99         = column{"p99 µs", 0, func(s *sample) float64 { return s.P99 }}
 	memory      = column{"resident MB", 1, func(s *sample) float64 { return s.Resident }}
 	firstAnswer = column{"first answer ms", 1, func(s *sample) float64 { return s.Start }}

@@ -13,6 +13,7 @@ package audit
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf16"
@@ -41,6 +42,18 @@ type Line struct {
 	RequestID       string
 	Replayed        bool
 	CodeFingerprint string // of the recovery code, see Fingerprinter; empty when the request has none
+}
+
+// bound lets go of what will not be written of long texts, since a line may have to wait.
+func (l *Line) bound() {
+	for _, text := range [...]*string{
+		&l.Caller, &l.Method, &l.Door, &l.Organization, &l.Member, &l.Outcome, &l.Code, &l.StytchRequestID, &l.RequestID,
+		&l.CodeFingerprint,
+	} {
+		if len(*text) > maxText+1 {
+			*text = strings.Clone((*text)[:maxText+1]) // one more tells that there was more
+		}
+	}
 }
 
 // appendTime appends a time in UTC by RFC 3339 with microseconds: at a fixed width, so that lines sort by it.

@@ -163,6 +163,24 @@ func TestLineBounds(t *testing.T) {
 	}
 }
 
+// TestBoundedLine says the same as the line it was, and holds no more than it says.
+func TestBoundedLine(t *testing.T) {
+	for _, unit := range []string{"x", "é", "世", "\U00020000", "\xff", "\n"} {
+		for n := range 520 {
+			line := exampleLine()
+			line.Organization, line.Member = strings.Repeat(unit, n), strings.Repeat("y", n)+strings.Repeat(unit, 3)
+			want := string(line.appendTo(nil))
+			line.bound()
+			if len(line.Organization) > 513 || len(line.Member) > 513 {
+				t.Fatalf("%d and %d bytes of ids wait", len(line.Organization), len(line.Member))
+			}
+			if diff := cmp.Diff(want, string(line.appendTo(nil))); diff != "" {
+				t.Fatalf("%d times %q (-want +got):\n%s", n, unit, diff)
+			}
+		}
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	f, err := NewFingerprinter([]byte(strings.Repeat("s", 32)))
 	if err != nil {

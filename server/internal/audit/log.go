@@ -28,7 +28,7 @@ type Options struct {
 	// Places bounds the lines in memory: so many for which a place was reserved, and as many again for which none was.
 	// It should be more than the number of calls that can be in flight, since a line keeps its place until it is written.
 	// A line has some 400 bytes, and at worst, when all that an outsider can choose is long and has to be escaped, about
-	// 8 KB.
+	// 8 KB; as much again while it waits to be made text.
 	Places int
 
 	// OnChange is told why the log is not ready any more, and with nil that it is again. It may be nil, is called by one
@@ -48,8 +48,9 @@ type Log struct {
 
 	mu        sync.Mutex
 	taken     places // of the lines that are in memory and of the reservations
-	queue     batch
-	unwritten int // lines that were accepted and are not known to be written
+	queue     []Line // they are made text by the goroutine that writes
+	queued    places // of them
+	unwritten int    // lines that were accepted and are not known to be written
 	look      bool
 	closed    bool
 
@@ -63,12 +64,6 @@ type Log struct {
 // places counts places in memory. Lines without a reservation cannot take those that are for lines with one.
 type places struct {
 	reserved, other int
-}
-
-// batch is lines that wait, in order, and the places that they take.
-type batch struct {
-	text  []byte
-	lines places
 }
 
 // Open opens the file of path for appending, makes it if it is missing, readable by its owner only, and starts the
@@ -161,6 +156,7 @@ func (l *Log) accept(line *Line, place *Place) {
 
 // enqueue reports whether there was a place for the line.
 func (l *Log) enqueue(line *Line, place *Place) bool {
+	line.bound()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	reserved := place != nil && !place.used
@@ -174,12 +170,12 @@ func (l *Log) enqueue(line *Line, place *Place) bool {
 	case l.closed, !reserved && l.taken.other >= l.options.Places:
 		return false
 	case reserved: // its place is counted already
-		l.queue.lines.reserved++
+		l.queued.reserved++
 	default:
 		l.taken.other++
-		l.queue.lines.other++
+		l.queued.other++
 	}
-	l.queue.text = line.appendTo(l.queue.text)
+	l.queue = append(l.queue, *line)
 	l.unwritten++
 	return true
 }

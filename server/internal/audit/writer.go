@@ -16,14 +16,18 @@ const (
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = time.Second
 
-	// keepBuffer is the size up to which the memory of lines that are written is used again.
+	// keepBuffer is the size up to which the memory of lines that are written is used again, in bytes, and keepLines
+	// that of lines that are text by now.
 	keepBuffer = 1 << 20
+	keepLines  = 4096
 )
 
 // writer is the state of the goroutine that writes.
 type writer struct {
-	batch   batch // what is being written
-	written int   // how many bytes of it are
+	batch   []byte // what is being written
+	lines   places // of it
+	written int    // how many bytes of it are
+	spare   []Line // memory of lines that are text by now
 
 	state    sync.Mutex // guards what follows, and the order in which OnChange is told
 	begun    time.Time  // when the write that is under way has begun; zero when there is none
@@ -68,23 +72,29 @@ func (l *Log) run() {
 // looked at now, whether there is anything to do, and whether there will never be more.
 func (l *Log) take() (look, work, last bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.batch.text) == 0 {
-		l.batch, l.queue = l.queue, batch{text: l.batch.text}
-	} else {
-		whole := l.lineStart()
-		l.batch.text, l.written = append(l.batch.text[:0], l.batch.text[whole:]...), l.written-whole
-		l.batch.text = append(l.batch.text, l.queue.text...)
-		l.batch.lines.reserved += l.queue.lines.reserved
-		l.batch.lines.other += l.queue.lines.other
-		l.queue = batch{text: l.queue.text[:0]}
-	}
+	lines := l.queue
+	l.queue = l.spare
+	l.lines.reserved += l.queued.reserved
+	l.lines.other += l.queued.other
+	l.queued = places{}
 	look, l.look = l.look, false
-	return look, look || len(l.batch.text) > 0 || l.Ready() != nil && !l.closed, l.closed
+	last = l.closed
+	l.mu.Unlock()
+
+	whole := l.lineStart()
+	l.batch, l.written = append(l.batch[:0], l.batch[whole:]...), l.written-whole
+	for i := range lines {
+		l.batch = lines[i].appendTo(l.batch)
+	}
+	clear(lines)
+	if l.spare = lines[:0]; cap(lines) > keepLines {
+		l.spare = nil
+	}
+	return look, look || len(l.batch) > 0 || l.Ready() != nil && !last, last
 }
 
 // lineStart returns where in the batch the line begins that is to be written next or is written in part.
-func (l *Log) lineStart() int { return bytes.LastIndexByte(l.batch.text[:l.written], '\n') + 1 }
+func (l *Log) lineStart() int { return bytes.LastIndexByte(l.batch[:l.written], '\n') + 1 }
 
 // flush writes the batch at once, and gives back its places when it is written to the end.
 func (l *Log) flush(look bool) error {
@@ -94,7 +104,7 @@ func (l *Log) flush(look bool) error {
 	if l.target.moved(look || l.Ready() != nil) {
 		if torn := l.lineStart(); torn < l.written {
 			// The end of a line belongs where its beginning is. If that cannot be, the line is written again as a whole.
-			rest := l.batch.text[l.written:]
+			rest := l.batch[l.written:]
 			_ = l.write(rest[:bytes.IndexByte(rest, '\n')+1])
 		}
 		if err := l.target.open(); err != nil {
@@ -102,16 +112,16 @@ func (l *Log) flush(look bool) error {
 		}
 		l.written = l.lineStart()
 	}
-	if err := l.write(l.batch.text[l.written:]); err != nil {
+	if err := l.write(l.batch[l.written:]); err != nil {
 		return err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taken.reserved -= l.batch.lines.reserved
-	l.taken.other -= l.batch.lines.other
-	l.batch, l.written = batch{text: l.batch.text[:0]}, 0
-	if cap(l.batch.text) > keepBuffer {
-		l.batch.text = nil
+	l.taken.reserved -= l.lines.reserved
+	l.taken.other -= l.lines.other
+	l.batch, l.lines, l.written = l.batch[:0], places{}, 0
+	if cap(l.batch) > keepBuffer {
+		l.batch = nil
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
 	_ = s.http.Close()
 	s.grpc.Stop()
 	<-gone
+	within(ctx, answerLimit, func(ctx context.Context) { s.calls.Wait(ctx) }) // for the lines of the last
 	s.endWatching()
 	if err := s.close(ctx); err != nil {
 		s.log.Warn("the stores were not closed in order", zap.Error(err))

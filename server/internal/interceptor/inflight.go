@@ -9,7 +9,7 @@ import (
 	"recoverycodes.internal/server/internal/batching"
 )
 
-// maxOwed bounds what answered calls owe. It is out of reach unless lines cannot be written.
+// maxOwed bounds what answered calls owe. It is out of reach unless the log cannot be written.
 const maxOwed = 4096
 
 // InFlight counts the calls in the corridor, and does what they owe when they are answered. A Recover or Rotate that was
@@ -45,12 +45,12 @@ func (f *InFlight) announce() {
 	}
 }
 
-// After has something done that a call owes and its caller need not wait for: its lines. It is done as soon as those who
-// answer have had their turn, in the order in which it was owed. When too much is owed already, because lines cannot be
-// written, the call does it itself, and waits for that.
+// After has something done that a call owes and its caller need not wait for: its access line. It is done as soon as those
+// who answer have had their turn, in the order in which it was owed. When too much is owed already, because the log cannot
+// be written, the call does it itself, and waits for that.
 func (f *InFlight) After(do func()) {
 	f.mu.Lock()
-	if len(f.queue) >= maxOwed {
+	if f.owed >= maxOwed {
 		f.mu.Unlock()
 		do()
 		return
@@ -86,16 +86,6 @@ func (f *InFlight) settle() {
 	}
 }
 
-// Settled waits until what was owed up to now is done, or ctx ends.
-func (f *InFlight) Settled(ctx context.Context) {
-	done := make(chan struct{})
-	f.After(func() { close(done) })
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-}
-
 // Count returns how many calls are in the corridor.
 func (f *InFlight) Count() int {
 	f.mu.Lock()
@@ -104,7 +94,7 @@ func (f *InFlight) Count() int {
 }
 
 // Wait blocks until no call is in the corridor and nothing is owed, or ctx ends, and returns how many calls there still
-// are or owe something. Calls must have stopped coming in.
+// are. Calls must have stopped coming in.
 func (f *InFlight) Wait(ctx context.Context) int {
 	f.mu.Lock()
 	if f.calls+f.owed > 0 && f.idle == nil {
@@ -120,5 +110,5 @@ func (f *InFlight) Wait(ctx context.Context) int {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.calls + f.owed
+	return f.calls
 }

@@ -114,19 +114,24 @@ func TestWaitOutlivesTheConnection(t *testing.T) {
 
 // TestWaitIsForLinesToo: whoever has waited may close the log.
 func TestWaitIsForLinesToo(t *testing.T) {
-	var h *house
-	left := -1
-	h = build(done, zap.Hooks(func(zapcore.Entry) error {
-		left = h.calls.Wait(now())
-		return nil
-	}))
-	if r := h.restDoor().recover(t.Context(), ""); r.err != nil {
-		t.Fatal(r.err)
-	}
-	h.settled(t)
-	if left < 1 {
-		t.Errorf("%d calls were left when the line of one was written", left)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		const writing = time.Second
+		h := build(done, zap.Hooks(func(zapcore.Entry) error {
+			time.Sleep(writing)
+			return nil
+		}))
+		start := time.Now()
+		if r := h.restDoor().recover(t.Context(), ""); r.err != nil {
+			t.Fatal(r.err)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("the answer took %v", took)
+		}
+		if h.calls.Wait(t.Context()); time.Since(start) != writing {
+			t.Errorf("waited until %v after the start, want %v", time.Since(start), writing)
+		}
+		h.accessLine(t)
+	})
 }
 
 // TestAnswersComeBeforeLines has a log that does not take a line before its call is answered.
@@ -199,7 +204,7 @@ func TestLinesThatCannotBeWritten(t *testing.T) {
 			})
 		}
 		owe()
-		synctest.Wait() // it is being done
+		synctest.Wait() // it is being done, the others will be together
 		waits := func() bool {
 			went := make(chan struct{})
 			go func() {
@@ -219,50 +224,23 @@ func TestLinesThatCannotBeWritten(t *testing.T) {
 		for kept < enough && !waits() {
 			kept++
 		}
-		if kept < 1000 || kept == enough {
-			t.Errorf("%d callers did not have to wait", kept)
+		if want := 4096 - 1; kept != want {
+			t.Errorf("%d callers did not have to wait, want %d", kept, want)
 		}
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if left := calls.Wait(ctx); left != kept+1 {
-			t.Errorf("%d are left, want %d", left, kept+1)
+		if left := calls.Wait(ctx); left != 0 {
+			t.Errorf("%d calls are left, and there was none", left)
 		}
 		if took := time.Since(start); took != time.Second {
-			t.Errorf("waited for %v", took)
+			t.Errorf("gave up after %v, want the second that the context allows", took)
 		}
 		close(stuck)
 		calls.Wait(t.Context())
 		synctest.Wait()
 		if got := int(done.Load()); got != kept+2 {
 			t.Errorf("%d were done, want %d", got, kept+2)
-		}
-	})
-}
-
-func TestSettled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var calls interceptor.InFlight
-		release := make(chan struct{})
-		did := false
-		calls.After(func() {
-			<-release
-			did = true
-		})
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		calls.Settled(ctx)
-		if took := time.Since(start); took != time.Second {
-			t.Errorf("gave up after %v, want the second that the context allows", took)
-		}
-		if n := calls.Count(); n != 0 {
-			t.Errorf("%d calls are open, and there was none", n)
-		}
-		close(release)
-		calls.Settled(t.Context())
-		if !did {
-			t.Error("settled, and something is owed")
 		}
 	})
 }

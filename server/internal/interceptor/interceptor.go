@@ -107,7 +107,7 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 	return ctx, record
 }
 
-// observe tells what came of a call. Its lines are written after its answer.
+// observe tells what came of a call. The access line is written after the answer.
 func observe(calls *InFlight, observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		record := call.FromContext(ctx)
@@ -126,7 +126,9 @@ func observe(calls *InFlight, observer *telemetry.Observer) grpc.UnaryServerInte
 				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
 			}
 		}
-		calls.After(observer.Ending(record, failure))
+		if line := observer.Ending(record, failure); line != nil {
+			calls.After(line)
+		}
 		return answer, err
 	}
 }

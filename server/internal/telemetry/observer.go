@@ -117,26 +117,24 @@ func (o *Observer) Gatherer() prometheus.Gatherer { return o.registry }
 
 // Ended writes the access line and the audit line and counts the call, once per record however often it is told. err is
 // what the caller hears, nil for an answer.
-func (o *Observer) Ended(record *call.Call, err *apierror.Error) { o.Ending(record, err)() }
-
-// Ending notes that the call ends now, and returns the rest of Ended, for any time after. From now on nothing of the
-// record that lines tell may be written, nor err.
-func (o *Observer) Ending(record *call.Call, err *apierror.Error) (rest func()) {
-	if record.Reported {
-		return func() {}
+func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
+	if line := o.Ending(record, err); line != nil {
+		line()
 	}
-	record.Reported = true
-	concluded(record, err)
-	took := time.Since(record.Start)
-	return func() { o.report(record, err, took) }
 }
 
-// report writes the lines of a call and counts it.
-func (o *Observer) report(record *call.Call, err *apierror.Error, took time.Duration) {
+// Ending is Ended but for the access line, which may have to wait for whoever reads the log. It returns what writes that, nil
+// when there is nothing to write.
+func (o *Observer) Ending(record *call.Call, err *apierror.Error) (line func()) {
+	if record.Reported {
+		return nil
+	}
+	record.Reported = true
 	code := codes.OK
 	if err != nil {
 		code = err.Code
 	}
+	took := time.Since(record.Start)
 	method := rpc(record.Method)
 	trace := exemplar(record)
 	m := o.metersOf(kindOf(record, method, code))
@@ -157,11 +155,15 @@ func (o *Observer) report(record *call.Call, err *apierror.Error, took time.Dura
 	if err != nil && err.Reason == apierror.UpstreamCredentials {
 		count(o.credentials, trace)
 	}
+	concluded(record, err)
 	o.keepUnsettled(record, err, method)
 	o.record(record, method, code)
-	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
-		line.Write(zap.Inline(&accessLine{record, err, method, code, took}))
+	entry := o.access.Check(levelOf(record, err), "call")
+	if entry == nil {
+		return nil
 	}
+	said := accessLineOf(record, err, method, code, took)
+	return func() { entry.Write(zap.Inline(said)) }
 }
 
 // record writes the audit line of a call of the service. Where a place was kept for it, it is used.
