@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -105,6 +106,10 @@ func TestInterruptedWithoutDelay(t *testing.T) {
 
 // TestHangup has a terminal close, which tells of it twice, while a call is under way.
 func TestHangup(t *testing.T) {
+	// Where this test runs under nohup, processes that it starts would ignore the signal too.
+	caught := make(chan os.Signal, 1)
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	arrived, held := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(held) })
 	d := daemon.Start(t, behind(t, func(w http.ResponseWriter, r *http.Request) {
