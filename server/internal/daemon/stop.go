@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// closeLimit bounds how long a stop waits for the last audit lines and spans, and answerLimit for the last answers.
+// closeLimit bounds how long a stop waits for the last lines and spans, and answerLimit for the last answers.
 const (
 	closeLimit  = 2 * time.Second
 	answerLimit = time.Second
@@ -51,7 +51,6 @@ func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
 	_ = s.http.Close()
 	s.grpc.Stop()
 	<-gone
-	within(ctx, answerLimit, func(ctx context.Context) { s.calls.Wait(ctx) }) // for the lines of the last
 	s.endWatching()
 	if err := s.close(ctx); err != nil {
 		s.log.Warn("the stores were not closed in order", zap.Error(err))
@@ -74,6 +73,7 @@ func (s *server) close(ctx context.Context) (err error) {
 	within(ctx, closeLimit, func(ctx context.Context) {
 		var last sync.WaitGroup // each has the whole limit
 		last.Go(func() { closeAudit(ctx, s.audit, s.log) })
+		last.Go(func() { s.calls.Wait(ctx) }) // requests that ended last may owe their access lines
 		last.Go(func() {
 			if err := s.tracing.Close(ctx); err != nil {
 				s.log.Warn("the last spans were not sent", zap.Error(err))
