@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -42,13 +43,24 @@ func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel, rest http.H
 		return nil, err
 	}
 	for _, pattern := range []string{"GET /{$}", "GET /docs", "/docs/"} {
-		mux.Handle(pattern, tokens.ask(shown))
+		mux.Handle(pattern, tokens.ask(s.settled(shown)))
 	}
-	mux.Handle("GET /metrics", tokens.ask(s.observer.Metrics()))
+	mux.Handle("GET /metrics", tokens.ask(s.settled(s.observer.Metrics())))
 	mux.Handle("GET /log-level", tokens.ask(level))
-	mux.Handle("PUT /log-level", tokens.ask(setLevel(level, s.log)))
+	mux.Handle("PUT /log-level", tokens.ask(s.settled(setLevel(level, s.log))))
 	// A page of another site must not have a browser change anything here, with whatever the browser knows.
 	return apart(http.NewCrossOriginProtection().Handler(mux)), nil
+}
+
+// settleLimit bounds how long an answer waits for the reports of calls. They take microseconds.
+const settleLimit = 100 * time.Millisecond
+
+// settled has every call that was answered before a request be counted by then, and logged at the level of before.
+func (s *server) settled(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		within(r.Context(), settleLimit, s.calls.Settled)
+		next.ServeHTTP(w, r)
+	})
 }
 
 // apart has a browser keep every answer, refusals included, from pages of other sites and from its own disk, and take

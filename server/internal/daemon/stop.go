@@ -71,9 +71,10 @@ func (s *server) close(ctx context.Context) (err error) {
 		err = s.store.Close()
 	}
 	within(ctx, closeLimit, func(ctx context.Context) {
+		s.calls.Settled(ctx)    // requests that ended last have their audit lines too
 		var last sync.WaitGroup // each has the whole limit
 		last.Go(func() { closeAudit(ctx, s.audit, s.log) })
-		last.Go(func() { s.calls.Wait(ctx) }) // requests that ended last may owe their access lines
+		last.Go(func() { s.calls.Wait(ctx) }) // for their access lines
 		last.Go(func() {
 			if err := s.tracing.Close(ctx); err != nil {
 				s.log.Warn("the last spans were not sent", zap.Error(err))

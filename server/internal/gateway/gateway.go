@@ -133,8 +133,8 @@ func (e ends) observed(w http.ResponseWriter, r *http.Request, route string, ser
 			e.observer.Panicked(v.record, debug.Stack())
 			v.fail(w, interceptor.Panicked(v.record))
 		}
-		if line := e.observer.Ending(v.record, v.failure); line != nil { // the corridor has not seen to it
-			e.calls.After(line)
+		if report := e.observer.Ending(v.record, v.failure); report != nil { // the corridor has not seen to it
+			e.calls.After(report)
 		}
 		e.observer.AnsweredHTTP(v.record, v.status)
 	}()

@@ -5,8 +5,6 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
-
-	"recoverycodes.internal/server/internal/batching"
 )
 
 // maxOwed bounds what answered calls owe. It is out of reach unless the log cannot be written.
@@ -16,12 +14,11 @@ const maxOwed = 4096
 // sent is finished after its connection is gone, and no server's own shutdown knows of it; whoever stops the process
 // waits here. The zero value is ready.
 type InFlight struct {
-	mu      sync.Mutex
-	calls   int
-	owed    int           // what is in queue, or being done
-	idle    chan struct{} // made by whoever waits, closed when there are no calls and nothing is owed
-	queue   []func()
-	running bool // there is a goroutine that works off the queue
+	mu    sync.Mutex
+	calls int
+	idle  chan struct{} // made by whoever waits, closed when there are no calls
+
+	reports, lines owed // apart, so that a log that takes no line holds back nothing else
 }
 
 func (f *InFlight) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -32,57 +29,39 @@ func (f *InFlight) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, 
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.calls--
-		f.announce()
+		if f.calls == 0 && f.idle != nil {
+			close(f.idle)
+			f.idle = nil
+		}
 	}()
 	return handler(ctx, req)
 }
 
-// announce tells those who wait, if there is nothing to wait for. The lock is held.
-func (f *InFlight) announce() {
-	if f.calls+f.owed == 0 && f.idle != nil {
-		close(f.idle)
-		f.idle = nil
-	}
-}
-
-// After has something done that a call owes and its caller need not wait for: its access line. It is done as soon as those
-// who answer have had their turn, in the order in which it was owed. When too much is owed already, because the log cannot
-// be written, the call does it itself, and waits for that.
-func (f *InFlight) After(do func()) {
-	f.mu.Lock()
-	if f.owed >= maxOwed {
-		f.mu.Unlock()
-		do()
+// After has done what a call owes and its caller need not wait for, as soon as those who answer have had their turn and in
+// the order in which calls come here. report must not wait for anything: it counts the call and hands over its audit line.
+// The line that it returns, if any, is written later and may wait for whoever reads the log. When too much is owed already,
+// because of that, the call does it all itself.
+func (f *InFlight) After(report func() (line func())) {
+	if f.reports.count()+f.lines.count() >= maxOwed {
+		if line := report(); line != nil {
+			line()
+		}
 		return
 	}
-	f.owed++
-	f.queue = append(f.queue, do)
-	start := !f.running
-	f.running = true
-	f.mu.Unlock()
-	if start {
-		go f.settle()
-	}
+	f.reports.add(func() {
+		if line := report(); line != nil {
+			f.lines.add(line)
+		}
+	})
 }
 
-// settle works off the queue. It returns when there is nothing in it.
-func (f *InFlight) settle() {
-	var batch []func()
-	for {
-		batching.Yield() // what others owe by then is done together with it
-		f.mu.Lock()
-		f.owed -= len(batch)
-		f.announce()
-		clear(batch)
-		batch, f.queue = f.queue, batch[:0]
-		f.running = len(batch) > 0
-		f.mu.Unlock()
-		if len(batch) == 0 {
-			return
-		}
-		for _, do := range batch {
-			do()
-		}
+// Settled waits until the reports of all calls that were answered before it are done.
+func (f *InFlight) Settled(ctx context.Context) {
+	done := make(chan struct{})
+	f.reports.add(func() { close(done) })
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }
 
@@ -97,7 +76,7 @@ func (f *InFlight) Count() int {
 // are. Calls must have stopped coming in.
 func (f *InFlight) Wait(ctx context.Context) int {
 	f.mu.Lock()
-	if f.calls+f.owed > 0 && f.idle == nil {
+	if f.calls > 0 && f.idle == nil {
 		f.idle = make(chan struct{})
 	}
 	idle := f.idle
@@ -108,7 +87,7 @@ func (f *InFlight) Wait(ctx context.Context) int {
 		case <-ctx.Done():
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls
+	f.reports.wait(ctx.Done()) // they owe lines
+	f.lines.wait(ctx.Done())
+	return f.Count()
 }

@@ -134,73 +134,109 @@ func TestWaitIsForLinesToo(t *testing.T) {
 	})
 }
 
-// TestAnswersComeBeforeLines has a log that does not take a line before its call is answered.
-func TestAnswersComeBeforeLines(t *testing.T) {
-	for _, name := range []call.Door{call.GRPC, call.REST} {
-		t.Run(string(name), func(t *testing.T) {
-			answered := make(chan struct{})
-			h := build(done, zap.Hooks(func(zapcore.Entry) error {
-				select {
-				case <-answered:
-				case <-time.After(10 * time.Second):
-					t.Error("the answer waits for the line")
-				}
+// slowCore is a log for which access lines wait in Check, which is where reports end.
+type slowCore struct {
+	zapcore.Core
+	wait func()
+}
+
+// Check implements zapcore.Core.
+func (c slowCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	c.wait()
+	return c.Core.Check(entry, checked)
+}
+
+// TestAnswersComeFirst has calls whose reports, or whose lines, cannot be done before the call is answered.
+func TestAnswersComeFirst(t *testing.T) {
+	for what, until := range map[string]func(wait func()) zap.Option{
+		"report": func(wait func()) zap.Option {
+			return zap.WrapCore(func(core zapcore.Core) zapcore.Core { return slowCore{core, wait} })
+		},
+		"line": func(wait func()) zap.Option {
+			return zap.Hooks(func(zapcore.Entry) error {
+				wait()
 				return nil
-			}))
-			d := h.restDoor()
-			if name == call.GRPC {
-				d = h.grpcDoor(t)
-			}
-			if r := d.recover(t.Context(), ""); r.err != nil {
-				t.Fatal(r.err)
-			}
-			close(answered)
-			h.accessLine(t)
-		})
+			})
+		},
+	} {
+		for _, name := range []call.Door{call.GRPC, call.REST} {
+			t.Run(what+" over "+string(name), func(t *testing.T) {
+				answered := make(chan struct{})
+				h := build(done, until(func() {
+					select {
+					case <-answered:
+					case <-time.After(10 * time.Second):
+						t.Error("the answer waits")
+					}
+				}))
+				d := h.restDoor()
+				if name == call.GRPC {
+					d = h.grpcDoor(t)
+				}
+				if r := d.recover(t.Context(), ""); r.err != nil {
+					t.Fatal(r.err)
+				}
+				close(answered)
+				h.accessLine(t)
+			})
+		}
 	}
 }
 
-// TestAfter has many callers owe something at once: all of it is done, in each caller's order, and nothing beside something
-// else.
+// TestAfter has many callers owe something at once: all of it is done, in each caller's order, and neither reports nor lines
+// beside another.
 func TestAfter(t *testing.T) {
 	const callers, each = 8, 500
 	var (
-		calls  interceptor.InFlight
-		owing  sync.WaitGroup
-		busy   atomic.Int32
-		did    [callers]int // no lock: one goroutine at a time
-		wanted = [callers]int{}
+		calls           interceptor.InFlight
+		owing           sync.WaitGroup
+		reported, lined sequences
+		wanted          [callers]int
 	)
 	for caller := range callers {
 		wanted[caller] = each
 		owing.Go(func() {
 			for n := range each {
-				calls.After(func() {
-					if busy.Add(1) != 1 || did[caller] != n {
-						t.Errorf("the %dth of caller %d is done after %d, beside %d others", n, caller, did[caller], busy.Load()-1)
-					}
-					did[caller]++
-					busy.Add(-1)
+				calls.After(func() func() {
+					reported.next(t, caller, n)
+					return func() { lined.next(t, caller, n) }
 				})
 			}
 		})
 	}
 	owing.Wait()
-	if left := calls.Wait(t.Context()); left != 0 || did != wanted {
-		t.Errorf("%d are left; done were %v", left, did)
+	if left := calls.Wait(t.Context()); left != 0 || reported.did != wanted || lined.did != wanted {
+		t.Errorf("%d are left; reported were %v, and of lines there were %v", left, reported.did, lined.did)
 	}
 }
 
-// TestLinesThatCannotBeWritten bounds what waits, and has whoever comes then wait too.
+// sequences is what has been done for each caller. There is no lock: one goroutine at a time.
+type sequences struct {
+	busy atomic.Int32
+	did  [8]int
+}
+
+func (s *sequences) next(t *testing.T, caller, n int) {
+	if s.busy.Add(1) != 1 || s.did[caller] != n {
+		t.Errorf("the %dth of caller %d is done after %d, beside %d others", n, caller, s.did[caller], s.busy.Load()-1)
+	}
+	s.did[caller]++
+	s.busy.Add(-1)
+}
+
+// TestLinesThatCannotBeWritten bounds the lines that wait, and has whoever comes then wait too; and no report waits.
 func TestLinesThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls interceptor.InFlight
-		var done atomic.Int32
+		var reported, written atomic.Int32
 		stuck := make(chan struct{})
 		owe := func() {
-			calls.After(func() {
-				<-stuck
-				done.Add(1)
+			calls.After(func() func() {
+				reported.Add(1)
+				return func() {
+					<-stuck
+					written.Add(1)
+				}
 			})
 		}
 		owe()
@@ -227,7 +263,14 @@ func TestLinesThatCannotBeWritten(t *testing.T) {
 		if want := 4096 - 1; kept != want {
 			t.Errorf("%d callers did not have to wait, want %d", kept, want)
 		}
+		if got := int(reported.Load()); got != kept+2 || written.Load() != 0 {
+			t.Errorf("%d were reported and %d lines written, want %d and none", got, written.Load(), kept+2)
+		}
 		start := time.Now()
+		calls.Settled(t.Context())
+		if took := time.Since(start); took != 0 {
+			t.Errorf("reports took %v", took)
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if left := calls.Wait(ctx); left != 0 {
@@ -239,8 +282,40 @@ func TestLinesThatCannotBeWritten(t *testing.T) {
 		close(stuck)
 		calls.Wait(t.Context())
 		synctest.Wait()
-		if got := int(done.Load()); got != kept+2 {
-			t.Errorf("%d were done, want %d", got, kept+2)
+		if got := int(written.Load()); got != kept+2 {
+			t.Errorf("%d lines were written, want %d", got, kept+2)
+		}
+	})
+}
+
+// TestSettled waits for the reports of calls that are answered by then, and neither for later ones nor for ever.
+func TestSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = time.Second
+		var calls interceptor.InFlight
+		report := func() func() {
+			time.Sleep(takes)
+			return nil
+		}
+		waited := func(ctx context.Context) time.Duration {
+			start := time.Now()
+			calls.Settled(ctx)
+			return time.Since(start)
+		}
+		for range 3 {
+			calls.After(report)
+		}
+		time.AfterFunc(takes/2, func() { calls.After(report) })
+		if took := waited(t.Context()); took != 3*takes {
+			t.Errorf("waited %v for three reports, want %v", took, 3*takes)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), takes/2)
+		defer cancel()
+		if took := waited(ctx); took != takes/2 {
+			t.Errorf("gave up after %v, want %v", took, takes/2)
+		}
+		if calls.Wait(t.Context()); waited(t.Context()) != 0 {
+			t.Error("waited when there was nothing to wait for")
 		}
 	})
 }

@@ -107,7 +107,7 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 	return ctx, record
 }
 
-// observe tells what came of a call. The access line is written after the answer.
+// observe tells what came of a call, after the answer.
 func observe(calls *InFlight, observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		record := call.FromContext(ctx)
@@ -126,8 +126,8 @@ func observe(calls *InFlight, observer *telemetry.Observer) grpc.UnaryServerInte
 				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
 			}
 		}
-		if line := observer.Ending(record, failure); line != nil {
-			calls.After(line)
+		if report := observer.Ending(record, failure); report != nil {
+			calls.After(report)
 		}
 		return answer, err
 	}

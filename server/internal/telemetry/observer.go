@@ -118,23 +118,32 @@ func (o *Observer) Gatherer() prometheus.Gatherer { return o.registry }
 // Ended writes the access line and the audit line and counts the call, once per record however often it is told. err is
 // what the caller hears, nil for an answer.
 func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
-	if line := o.Ending(record, err); line != nil {
-		line()
+	if report := o.Ending(record, err); report != nil {
+		if line := report(); line != nil {
+			line()
+		}
 	}
 }
 
-// Ending is Ended but for the access line, which may have to wait for whoever reads the log. It returns what writes that, nil
-// when there is nothing to write.
-func (o *Observer) Ending(record *call.Call, err *apierror.Error) (line func()) {
+// Ending is Ended in three parts, for whoever answers in between. It notes that the call ends now and ends its span; what
+// the record and err say must not change from then on. report counts the call and hands over its audit line, and waits for
+// nothing. line writes the access line, may have to wait for whoever reads the log, and keeps nothing else of the record.
+// Either is nil when there is nothing to do.
+func (o *Observer) Ending(record *call.Call, err *apierror.Error) (report func() (line func())) {
 	if record.Reported {
 		return nil
 	}
 	record.Reported = true
+	took := time.Since(record.Start)
+	concluded(record, err)
+	return func() func() { return o.report(record, err, took) }
+}
+
+func (o *Observer) report(record *call.Call, err *apierror.Error, took time.Duration) (line func()) {
 	code := codes.OK
 	if err != nil {
 		code = err.Code
 	}
-	took := time.Since(record.Start)
 	method := rpc(record.Method)
 	trace := exemplar(record)
 	m := o.metersOf(kindOf(record, method, code))
@@ -155,7 +164,6 @@ func (o *Observer) Ending(record *call.Call, err *apierror.Error) (line func()) 
 	if err != nil && err.Reason == apierror.UpstreamCredentials {
 		count(o.credentials, trace)
 	}
-	concluded(record, err)
 	o.keepUnsettled(record, err, method)
 	o.record(record, method, code)
 	entry := o.access.Check(levelOf(record, err), "call")

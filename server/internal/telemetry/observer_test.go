@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -225,39 +226,53 @@ func TestEndedOnce(t *testing.T) {
 	}
 }
 
-// TestNothingElseWaitsForTheLog has access lines that are not written: calls are counted and in the audit log all the same.
-// A line says what was when its call ended, however late it is written, and whatever becomes of the record.
-func TestNothingElseWaitsForTheLog(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "audit")
-	audited, err := audit.Open(file, nil, audit.Options{Places: 10})
-	if err != nil {
-		t.Fatal(err)
-	}
-	core, lines := observer.New(zap.DebugLevel)
-	o := telemetry.NewObserver(zap.New(core), audited)
-	r := record(call.REST, service+"Get", func(r *call.Call) { r.Outcome, r.RequestID = call.Done, "id-1" })
-	write := o.Ending(r, nil)
-	ended := time.Now()
-	if err := audited.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(file)
-	if err != nil || strings.Count(string(text), `"id-1"`) != 1 {
-		t.Errorf("the audit log is %s, %v", text, err)
-	}
-	if name := `recoverycodes_calls_total{caller="",code="OK",door="rest",method="Get"}`; series(t, o)[name] != "1" {
-		t.Errorf("%s is %q, want 1", name, series(t, o)[name])
-	}
-	if lines.Len() != 0 {
-		t.Error("a line was written when the call ended")
-	}
-	*r = call.Call{}
-	time.Sleep(10 * time.Millisecond)
-	write()
-	got := lines.All()
-	if len(got) != 1 || got[0].ContextMap()["request_id"] != "id-1" || got[0].ContextMap()["outcome"] != "done" || got[0].Time.After(ended) {
-		t.Errorf("%+v", got)
-	}
+// TestEnding has an hour between a call's end, its report, and its line. Both tell of the end; a report does all but the
+// line, which says what it did whatever becomes of the record.
+func TestEnding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "audit")
+		audited, err := audit.Open(file, nil, audit.Options{Places: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		core, lines := observer.New(zap.DebugLevel)
+		o := telemetry.NewObserver(zap.New(core), audited)
+		r := record(call.REST, service+"Get", func(r *call.Call) { r.Outcome, r.RequestID = call.Done, "id-1" })
+
+		report := o.Ending(r, nil)
+		if again := o.Ending(r, nil); again != nil {
+			t.Error("a call has ended twice")
+		}
+		time.Sleep(time.Hour)
+		const calls, seconds = `recoverycodes_calls_total{caller="",code="OK",door="rest",method="Get"}`,
+			`recoverycodes_call_duration_seconds_sum{door="rest",method="Get"}`
+		if got := series(t, o)[calls]; got != "" {
+			t.Errorf("%s is %s before the report", calls, got)
+		}
+
+		line := report()
+		if got := series(t, o); got[calls] != "1" || got[seconds] != "1" {
+			t.Errorf("%s is %q and %s %q, want 1 and 1", calls, got[calls], seconds, got[seconds])
+		}
+		if err := audited.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), `"id-1"`) != 1 {
+			t.Errorf("the audit log is %s, %v", text, err)
+		}
+		if lines.Len() != 0 {
+			t.Error("the report has written a line")
+		}
+
+		*r = call.Call{}
+		time.Sleep(time.Hour)
+		line()
+		got := lines.All()
+		if len(got) != 1 || got[0].ContextMap()["request_id"] != "id-1" || got[0].ContextMap()["outcome"] != "done" ||
+			got[0].ContextMap()["duration"] != time.Second {
+			t.Errorf("%+v", got)
+		}
+	})
 }
 
 func TestMetrics(t *testing.T) {

@@ -96,7 +96,7 @@ func TestSpanOfAnRPC(t *testing.T) {
 			o, spans := traced(t, "tracecontext")
 			r := record(call.GRPC, service+"Recover", func(r *call.Call) { r.Caller, r.Outcome = "web", test.outcome })
 			o.ArrivedRPC(t.Context(), r, propagation.MapCarrier{})
-			o.Ended(r, test.err)
+			o.Ending(r, test.err) // the span does not wait for the report
 			got := spans()
 			if len(got) != 1 {
 				t.Fatalf("%d spans, want 1", len(got))
