@@ -82,6 +82,8 @@ type Daemon struct {
 	mu     sync.Mutex
 	log    bytes.Buffer
 	forget bool
+
+	reading sync.Mutex // held by whoever wants the log not to be read
 }
 
 // Start runs `recoverycodesd serve` on free ports of loopback with more arguments and an environment of its own, waits
@@ -192,8 +194,18 @@ func (d *Daemon) follow(stderr io.Reader, serving chan<- struct{}) {
 	close(d.exited)
 }
 
+// Unread has nobody read the log until the function that it returns is called, or the test ends.
+func (d *Daemon) Unread(t testing.TB) (read func()) {
+	d.reading.Lock()
+	read = sync.OnceFunc(d.reading.Unlock)
+	t.Cleanup(read)
+	return read
+}
+
 // keep adds a line to the log. What is no line of the server's own, such as a report of the race detector, is kept always.
 func (d *Daemon) keep(line []byte) {
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.forget && bytes.HasPrefix(line, []byte("{")) {

@@ -32,7 +32,7 @@ func openAudit(cfg *config.Serve, stdout io.Writer, log *zap.Logger, observer fu
 		return nil, err
 	}
 	lines, err := audit.Open(cfg.AuditFile, stdout, audit.Options{
-		Places: 2 * cfg.MaxInFlight, // calls in flight, and as many that wait for their refusal
+		Places: 2*cfg.MaxInFlight + interceptor.MaxOwed, // calls in flight, as many that wait for their refusal, and answered ones
 		OnChange: func(err error) {
 			if err == nil {
 				log.Info("the audit log is written again")

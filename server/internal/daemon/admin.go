@@ -43,22 +43,22 @@ func (s *server) adminDoor(cfg *config.Serve, level zap.AtomicLevel, rest http.H
 		return nil, err
 	}
 	for _, pattern := range []string{"GET /{$}", "GET /docs", "/docs/"} {
-		mux.Handle(pattern, tokens.ask(s.settled(shown)))
+		mux.Handle(pattern, tokens.ask(s.reported(shown)))
 	}
-	mux.Handle("GET /metrics", tokens.ask(s.settled(s.observer.Metrics())))
+	mux.Handle("GET /metrics", tokens.ask(s.reported(s.observer.Metrics())))
 	mux.Handle("GET /log-level", tokens.ask(level))
-	mux.Handle("PUT /log-level", tokens.ask(s.settled(setLevel(level, s.log))))
+	mux.Handle("PUT /log-level", tokens.ask(s.reported(setLevel(level, s.log))))
 	// A page of another site must not have a browser change anything here, with whatever the browser knows.
 	return apart(http.NewCrossOriginProtection().Handler(mux)), nil
 }
 
-// settleLimit bounds how long an answer waits for the reports of calls. They take microseconds.
-const settleLimit = 100 * time.Millisecond
+// reportLimit bounds how long an answer waits for the reports of calls. They take microseconds.
+const reportLimit = 100 * time.Millisecond
 
-// settled has every call that was answered before a request be counted by then, and logged at the level of before.
-func (s *server) settled(next http.Handler) http.Handler {
+// reported has calls that were answered before a request be counted by then, and logged at the level of before.
+func (s *server) reported(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		within(r.Context(), settleLimit, s.calls.Settled)
+		within(r.Context(), reportLimit, s.calls.Reported)
 		next.ServeHTTP(w, r)
 	})
 }

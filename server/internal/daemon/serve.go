@@ -30,11 +30,11 @@ const maxAnswer = 8 << 20
 // Serve runs the server until ctx ends or one of its parts fails, then takes it down in order and returns when all of it
 // has ended. A ctx whose cause is ErrInterrupted ends it without the delay.
 func Serve(ctx context.Context, cfg *config.Serve, o Options) error {
-	log, level, endLog, err := telemetry.NewLogger(o.Stderr, formatFor(cfg.LogFormat, o.Stderr), cfg.LogLevel)
+	log, err := telemetry.NewLog(o.Stderr, formatFor(cfg.LogFormat, o.Stderr), cfg.LogLevel)
 	if err != nil {
 		return UsageError{Err: err}
 	}
-	defer endLog()
+	defer log.End()
 	parts, partsFailed := errgroup.WithContext(context.WithoutCancel(ctx))
 
 	upstream := stytch.Config{
@@ -61,7 +61,7 @@ func Serve(ctx context.Context, cfg *config.Serve, o Options) error {
 		log.Warn("ANY CALLER who reaches the ports may recover and rotate codes (--insecure-allow-any-caller)")
 	}
 
-	s, err := build(cfg, upstream, o.Stdout, log, level)
+	s, err := build(cfg, upstream, o.Stdout, log)
 	if err != nil {
 		endSandbox()
 		return errors.Join(err, parts.Wait())

@@ -62,8 +62,8 @@ type server struct {
 }
 
 // build makes everything and listens, but serves nothing yet: an address that is taken is found before the first call.
-func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *zap.Logger, level zap.AtomicLevel) (_ *server, err error) {
-	s := &server{log: logger, health: health.NewServer(), age: age{limit: cfg.ConnectionAge}}
+func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, log *telemetry.Log) (_ *server, err error) {
+	s := &server{log: log.Logger, health: health.NewServer(), age: age{limit: cfg.ConnectionAge}}
 	defer func() {
 		if err != nil {
 			if s.grpc != nil {
@@ -80,10 +80,11 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 	s.upstream = client
-	if s.audit, err = openAudit(cfg, stdout, logger, func() *telemetry.Observer { return s.observer }); err != nil {
+	if s.audit, err = openAudit(cfg, stdout, s.log, func() *telemetry.Observer { return s.observer }); err != nil {
 		return nil, err
 	}
-	s.observer = telemetry.NewObserver(logger, s.audit.Log)
+	s.observer = telemetry.NewObserver(s.log, s.audit.Log)
+	s.observer.LogDropped(log.Dropped)
 	if err := s.openTracing(cfg); err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 		return nil, err
 	}
 	limit := cfg.UpstreamTimeout + slack
-	keys, counts, err := openStores(cfg, upstream.ProjectID, limit, s.observer, logger)
+	keys, counts, err := openStores(cfg, upstream.ProjectID, limit, s.observer, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +150,7 @@ func build(cfg *config.Serve, upstream stytch.Config, stdout io.Writer, logger *
 	if s.tls != nil {
 		s.http.TLSConfig = s.tls.Config("h2", "http/1.1")
 	}
-	admin, err := s.adminDoor(cfg, level, rest)
+	admin, err := s.adminDoor(cfg, log.Lowest, rest)
 	if err != nil {
 		return nil, err
 	}

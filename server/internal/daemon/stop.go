@@ -8,10 +8,12 @@ import (
 	"go.uber.org/zap"
 )
 
-// closeLimit bounds how long a stop waits for the last lines and spans, and answerLimit for the last answers.
+// answerLimit bounds how long a stop waits for the last answers, closeLimit for the last reports, audit lines and spans, and
+// adminLimit for what the admin door answers. The log has half a second then.
 const (
-	closeLimit  = 2 * time.Second
 	answerLimit = time.Second
+	closeLimit  = 2 * time.Second
+	adminLimit  = 500 * time.Millisecond
 )
 
 // leave tells whoever looks that the server will go, while it still serves everything. It lasts for the delay, which
@@ -55,7 +57,7 @@ func (s *server) stop(ctx context.Context, drain, upstream time.Duration) {
 	if err := s.close(ctx); err != nil {
 		s.log.Warn("the stores were not closed in order", zap.Error(err))
 	}
-	within(ctx, time.Second, func(ctx context.Context) {
+	within(ctx, adminLimit, func(ctx context.Context) {
 		if s.admin.Shutdown(ctx) != nil {
 			_ = s.admin.Close()
 		}
@@ -71,10 +73,10 @@ func (s *server) close(ctx context.Context) (err error) {
 		err = s.store.Close()
 	}
 	within(ctx, closeLimit, func(ctx context.Context) {
-		s.calls.Settled(ctx)    // requests that ended last have their audit lines too
-		var last sync.WaitGroup // each has the whole limit
+		// Calls that ended last have their lines too.
+		within(ctx, reportLimit, func(ctx context.Context) { s.calls.Wait(ctx) })
+		var last sync.WaitGroup // each has all the time that is left
 		last.Go(func() { closeAudit(ctx, s.audit, s.log) })
-		last.Go(func() { s.calls.Wait(ctx) }) // for their access lines
 		last.Go(func() {
 			if err := s.tracing.Close(ctx); err != nil {
 				s.log.Warn("the last spans were not sent", zap.Error(err))

@@ -12,18 +12,26 @@ import (
 	"recoverycodes.internal/server/internal/interceptor"
 )
 
-// TestCloseWaitsForLines: a logger must not be used when the server has ended, and one that is stuck must not keep it.
-func TestCloseWaitsForLines(t *testing.T) {
+// TestCloseWaitsForReports ends the audit log when a call that was answered has not handed over its line, once in time. A report
+// that does not end leaves the audit log its time.
+func TestCloseWaitsForReports(t *testing.T) {
 	for name, tt := range map[string]struct{ takes, want time.Duration }{
-		"a moment": {closeLimit / 2, closeLimit / 2},
-		"too long": {2 * closeLimit, closeLimit},
+		"a moment": {reportLimit / 2, reportLimit / 2},
+		"too long": {2 * closeLimit, reportLimit},
 		"no time":  {0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				var s server
-				s.calls.After(func() func() {
-					return func() { time.Sleep(tt.takes) }
+				file := filepath.Join(t.TempDir(), "audit")
+				lines, err := audit.Open(file, nil, audit.Options{Places: 10})
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines.Write(audit.Line{RequestID: "id-1"})
+				s := server{audit: &interceptor.Audit{Log: lines}}
+				s.calls.After(func() {
+					time.Sleep(tt.takes)
+					lines.Write(audit.Line{RequestID: "id-2"})
 				})
 				start := time.Now()
 				if err := s.close(t.Context()); err != nil {
@@ -32,31 +40,17 @@ func TestCloseWaitsForLines(t *testing.T) {
 				if took := time.Since(start); took != tt.want {
 					t.Errorf("closed after %v, want %v", took, tt.want)
 				}
+				text, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for id, want := range map[string]bool{"id-1": true, "id-2": tt.takes <= reportLimit} {
+					if got := strings.Contains(string(text), id); got != want {
+						t.Errorf("the audit log has the line of %s: %v, want %v", id, got, want)
+					}
+				}
 				s.calls.Wait(t.Context())
 			})
 		})
 	}
-}
-
-// TestCloseWaitsForAuditLines ends the audit log when a call that was answered has not handed over its line.
-func TestCloseWaitsForAuditLines(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "audit")
-		lines, err := audit.Open(file, nil, audit.Options{Places: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := server{audit: &interceptor.Audit{Log: lines}}
-		s.calls.After(func() func() {
-			time.Sleep(closeLimit / 2)
-			lines.Write(audit.Line{RequestID: "id-1"})
-			return nil
-		})
-		if err := s.close(t.Context()); err != nil {
-			t.Error(err)
-		}
-		if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), `"id-1"`) != 1 {
-			t.Errorf("the audit log is %s, %v", text, err)
-		}
-	})
 }

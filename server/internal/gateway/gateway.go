@@ -59,8 +59,8 @@ var routes = map[string]string{
 // method overrides, forwarding and metadata headers, cookies, trailers. None of them has an effect here.
 var forwarded = []string{"Content-Type"}
 
-// Handler returns the REST door of the service behind conn, and an error when the generated routes do not fit. What
-// requests owe that do not become calls is left with calls too.
+// Handler returns the REST door of the service behind conn, and an error when the generated routes do not fit. Requests that
+// do not become calls are reported by calls too.
 func Handler(conn grpc.ClientConnInterface, calls *interceptor.InFlight, observer *telemetry.Observer, guard *access.Guard) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, codec{}),

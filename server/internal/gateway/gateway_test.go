@@ -12,9 +12,11 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -321,6 +323,35 @@ func TestAPanicIsContained(t *testing.T) {
 	if strings.Contains(all.String(), "the panic's text") || len(logs.FilterMessage("call").All()) != 1 {
 		t.Errorf("%s", all.String())
 	}
+}
+
+// TestAnswersComeFirst has requests that do not become calls, and cannot be reported before they are answered.
+func TestAnswersComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const reporting = time.Second
+		core, logs := observer.New(zap.DebugLevel)
+		o := telemetry.NewObserver(zap.New(core, zap.Hooks(func(zapcore.Entry) error {
+			time.Sleep(reporting)
+			return nil
+		})), nil)
+		var calls interceptor.InFlight
+		door, err := Handler(nil, &calls, o, access.Anyone())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetch := func(context.Context) Fetched { return Fetched{Status: http.StatusOK, Body: []byte("{}")} }
+		keys := SessionKeys(door, &calls, o, "project-test-1", fetch)
+		for i, path := range []string{"/nowhere", "/v1/b2b/sessions/jwks/project-test-1"} {
+			start := time.Now()
+			keys.ServeHTTP(httptest.NewRecorder(), request("GET "+path, ""))
+			if took := time.Since(start); took != 0 {
+				t.Errorf("%s: the answer took %v", path, took)
+			}
+			if calls.Wait(t.Context()); logs.Len() != i+1 {
+				t.Errorf("%s: %d lines, want %d", path, logs.Len(), i+1)
+			}
+		}
+	})
 }
 
 // TestABodyThatEndsEarly ends the body early: the door answers by itself.

@@ -51,7 +51,8 @@ type Fetched struct {
 }
 
 // SessionKeys returns a handler that answers for the session keys of the project, and leaves all other paths to next. It
-// asks nobody who they are. Lines are left with calls. fetch gets the keys from the upstream; it is called by one goroutine at a time.
+// asks nobody who they are. calls reports the requests. fetch gets the keys from the upstream; it is called by one goroutine at
+// a time.
 func SessionKeys(next http.Handler, calls *interceptor.InFlight, observer *telemetry.Observer, projectID string, fetch func(context.Context) Fetched) http.Handler {
 	return &keys{ends: ends{calls, observer}, next: next, projectID: projectID, fetch: fetch, now: time.Now, turn: make(chan struct{}, 1)}
 }

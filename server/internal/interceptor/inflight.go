@@ -2,23 +2,27 @@ package interceptor
 
 import (
 	"context"
+	"math"
 	"sync"
 
 	"google.golang.org/grpc"
+
+	"recoverycodes.internal/server/internal/batching"
 )
 
-// maxOwed bounds what answered calls owe. It is out of reach unless the log cannot be written.
-const maxOwed = 4096
+// MaxOwed bounds how many answered calls are not reported. It is reached for moments, under load.
+const MaxOwed = 256
 
-// InFlight counts the calls in the corridor, and does what they owe when they are answered. A Recover or Rotate that was
+// InFlight counts the calls in the corridor, and reports them when they are answered. A Recover or Rotate that was
 // sent is finished after its connection is gone, and no server's own shutdown knows of it; whoever stops the process
 // waits here. The zero value is ready.
 type InFlight struct {
-	mu    sync.Mutex
-	calls int
-	idle  chan struct{} // made by whoever waits, closed when there are no calls
-
-	reports, lines owed // apart, so that a log that takes no line holds back nothing else
+	mu      sync.Mutex
+	calls   int
+	owed    int           // reports that are in queue, or being made
+	idle    chan struct{} // made by whoever waits, closed when there are no calls and no report is owed
+	queue   []func()
+	running bool // there is a goroutine that works off the queue
 }
 
 func (f *InFlight) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -29,36 +33,68 @@ func (f *InFlight) count(ctx context.Context, req any, _ *grpc.UnaryServerInfo, 
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.calls--
-		if f.calls == 0 && f.idle != nil {
-			close(f.idle)
-			f.idle = nil
-		}
+		f.announce()
 	}()
 	return handler(ctx, req)
 }
 
-// After has done what a call owes and its caller need not wait for, as soon as those who answer have had their turn and in
-// the order in which calls come here. report must not wait for anything: it counts the call and hands over its audit line.
-// The line that it returns, if any, is written later and may wait for whoever reads the log. When too much is owed already,
-// because of that, the call does it all itself.
-func (f *InFlight) After(report func() (line func())) {
-	if f.reports.count()+f.lines.count() >= maxOwed {
-		if line := report(); line != nil {
-			line()
-		}
-		return
+// announce tells those who wait, if there is nothing to wait for. The lock is held.
+func (f *InFlight) announce() {
+	if f.calls+f.owed == 0 && f.idle != nil {
+		close(f.idle)
+		f.idle = nil
 	}
-	f.reports.add(func() {
-		if line := report(); line != nil {
-			f.lines.add(line)
-		}
-	})
 }
 
-// Settled waits until the reports of all calls that were answered before it are done.
-func (f *InFlight) Settled(ctx context.Context) {
+// After has a call reported as soon as those who answer have had their turn, in the order in which calls come here. A report
+// must not wait for anything. When MaxOwed are owed already, this one is made at once.
+func (f *InFlight) After(report func()) {
+	if !f.owe(report, MaxOwed) {
+		report()
+	}
+}
+
+// owe has something done after all that is owed, unless that is as much as the limit.
+func (f *InFlight) owe(do func(), limit int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.owed >= limit {
+		return false
+	}
+	f.owed++
+	f.queue = append(f.queue, do)
+	if !f.running {
+		f.running = true
+		go f.work()
+	}
+	return true
+}
+
+// work works off the queue. It returns when there is nothing in it.
+func (f *InFlight) work() {
+	var batch []func()
+	for {
+		batching.Yield() // what others owe by then is done together with it
+		f.mu.Lock()
+		f.owed -= len(batch)
+		f.announce()
+		clear(batch) // they hold records
+		batch, f.queue = f.queue, batch[:0]
+		f.running = len(batch) > 0
+		f.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		for _, report := range batch {
+			report()
+		}
+	}
+}
+
+// Reported waits until all calls that were answered before are reported, or ctx ends.
+func (f *InFlight) Reported(ctx context.Context) {
 	done := make(chan struct{})
-	f.reports.add(func() { close(done) })
+	f.owe(func() { close(done) }, math.MaxInt)
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -72,11 +108,11 @@ func (f *InFlight) Count() int {
 	return f.calls
 }
 
-// Wait blocks until no call is in the corridor and nothing is owed, or ctx ends, and returns how many calls there still
+// Wait blocks until no call is in the corridor and all are reported, or ctx ends, and returns how many calls there still
 // are. Calls must have stopped coming in.
 func (f *InFlight) Wait(ctx context.Context) int {
 	f.mu.Lock()
-	if f.calls > 0 && f.idle == nil {
+	if f.calls+f.owed > 0 && f.idle == nil {
 		f.idle = make(chan struct{})
 	}
 	idle := f.idle
@@ -87,7 +123,5 @@ func (f *InFlight) Wait(ctx context.Context) int {
 		case <-ctx.Done():
 		}
 	}
-	f.reports.wait(ctx.Done()) // they owe lines
-	f.lines.wait(ctx.Done())
 	return f.Count()
 }

@@ -112,12 +112,12 @@ func TestWaitOutlivesTheConnection(t *testing.T) {
 	h.settled(t)
 }
 
-// TestWaitIsForLinesToo: whoever has waited may close the log.
-func TestWaitIsForLinesToo(t *testing.T) {
+// TestWaitIsForReportsToo: whoever has waited may close the log.
+func TestWaitIsForReportsToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const writing = time.Second
+		const reporting = time.Second
 		h := build(done, zap.Hooks(func(zapcore.Entry) error {
-			time.Sleep(writing)
+			time.Sleep(reporting)
 			return nil
 		}))
 		start := time.Now()
@@ -127,179 +127,115 @@ func TestWaitIsForLinesToo(t *testing.T) {
 		if took := time.Since(start); took != 0 {
 			t.Errorf("the answer took %v", took)
 		}
-		if h.calls.Wait(t.Context()); time.Since(start) != writing {
-			t.Errorf("waited until %v after the start, want %v", time.Since(start), writing)
+		if h.calls.Wait(t.Context()); time.Since(start) != reporting {
+			t.Errorf("waited until %v after the start, want %v", time.Since(start), reporting)
 		}
 		h.accessLine(t)
 	})
 }
 
-// slowCore is a log for which access lines wait in Check, which is where reports end.
-type slowCore struct {
-	zapcore.Core
-	wait func()
-}
-
-// Check implements zapcore.Core.
-func (c slowCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	c.wait()
-	return c.Core.Check(entry, checked)
-}
-
-// TestAnswersComeFirst has calls whose reports, or whose lines, cannot be done before the call is answered.
+// TestAnswersComeFirst has calls that cannot be reported before they are answered.
 func TestAnswersComeFirst(t *testing.T) {
-	for what, until := range map[string]func(wait func()) zap.Option{
-		"report": func(wait func()) zap.Option {
-			return zap.WrapCore(func(core zapcore.Core) zapcore.Core { return slowCore{core, wait} })
-		},
-		"line": func(wait func()) zap.Option {
-			return zap.Hooks(func(zapcore.Entry) error {
-				wait()
+	for _, name := range []call.Door{call.GRPC, call.REST} {
+		t.Run(string(name), func(t *testing.T) {
+			answered := make(chan struct{})
+			h := build(done, zap.Hooks(func(zapcore.Entry) error {
+				select {
+				case <-answered:
+				case <-time.After(10 * time.Second):
+					t.Error("the answer waits for the report")
+				}
 				return nil
-			})
-		},
-	} {
-		for _, name := range []call.Door{call.GRPC, call.REST} {
-			t.Run(what+" over "+string(name), func(t *testing.T) {
-				answered := make(chan struct{})
-				h := build(done, until(func() {
-					select {
-					case <-answered:
-					case <-time.After(10 * time.Second):
-						t.Error("the answer waits")
-					}
-				}))
-				d := h.restDoor()
-				if name == call.GRPC {
-					d = h.grpcDoor(t)
-				}
-				if r := d.recover(t.Context(), ""); r.err != nil {
-					t.Fatal(r.err)
-				}
-				close(answered)
-				h.accessLine(t)
-			})
-		}
+			}))
+			d := h.restDoor()
+			if name == call.GRPC {
+				d = h.grpcDoor(t)
+			}
+			if r := d.recover(t.Context(), ""); r.err != nil {
+				t.Fatal(r.err)
+			}
+			close(answered)
+			h.accessLine(t)
+		})
 	}
 }
 
-// TestAfter has many callers owe something at once: all of it is done, in each caller's order, and neither reports nor lines
-// beside another.
+// TestAfter has many callers owe reports at once, fewer than would be made at once: all are made, in each caller's order, and
+// none beside another.
 func TestAfter(t *testing.T) {
-	const callers, each = 8, 500
+	const callers, each = 8, interceptor.MaxOwed / 8
 	var (
-		calls           interceptor.InFlight
-		owing           sync.WaitGroup
-		reported, lined sequences
-		wanted          [callers]int
+		calls  interceptor.InFlight
+		owing  sync.WaitGroup
+		busy   atomic.Int32
+		did    [callers]int // no lock: one goroutine at a time
+		wanted [callers]int
 	)
 	for caller := range callers {
 		wanted[caller] = each
 		owing.Go(func() {
 			for n := range each {
-				calls.After(func() func() {
-					reported.next(t, caller, n)
-					return func() { lined.next(t, caller, n) }
+				calls.After(func() {
+					if busy.Add(1) != 1 || did[caller] != n {
+						t.Errorf("the %dth of caller %d is made after %d, beside %d others", n, caller, did[caller], busy.Load()-1)
+					}
+					did[caller]++
+					busy.Add(-1)
 				})
 			}
 		})
 	}
 	owing.Wait()
-	if left := calls.Wait(t.Context()); left != 0 || reported.did != wanted || lined.did != wanted {
-		t.Errorf("%d are left; reported were %v, and of lines there were %v", left, reported.did, lined.did)
+	if left := calls.Wait(t.Context()); left != 0 || did != wanted {
+		t.Errorf("%d calls are left; made were %v", left, did)
 	}
 }
 
-// sequences is what has been done for each caller. There is no lock: one goroutine at a time.
-type sequences struct {
-	busy atomic.Int32
-	did  [8]int
-}
-
-func (s *sequences) next(t *testing.T, caller, n int) {
-	if s.busy.Add(1) != 1 || s.did[caller] != n {
-		t.Errorf("the %dth of caller %d is done after %d, beside %d others", n, caller, s.did[caller], s.busy.Load()-1)
-	}
-	s.did[caller]++
-	s.busy.Add(-1)
-}
-
-// TestLinesThatCannotBeWritten bounds the lines that wait, and has whoever comes then wait too; and no report waits.
-func TestLinesThatCannotBeWritten(t *testing.T) {
+// TestMuchIsOwed bounds what is owed. What comes then is reported at once, and those who wait for reports wait all the same.
+func TestMuchIsOwed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls interceptor.InFlight
-		var reported, written atomic.Int32
-		stuck := make(chan struct{})
-		owe := func() {
-			calls.After(func() func() {
-				reported.Add(1)
-				return func() {
-					<-stuck
-					written.Add(1)
-				}
-			})
+		made := 0
+		release := make(chan struct{})
+		calls.After(func() {
+			<-release
+			made++
+		})
+		synctest.Wait() // it is being made, the others will be together
+		for range interceptor.MaxOwed - 1 {
+			calls.After(func() { made++ })
 		}
-		owe()
-		synctest.Wait() // it is being done, the others will be together
-		waits := func() bool {
-			went := make(chan struct{})
-			go func() {
-				owe()
-				close(went)
-			}()
-			synctest.Wait()
-			select {
-			case <-went:
-				return false
-			default:
-				return true
-			}
+		synctest.Wait()
+		if made != 0 {
+			t.Errorf("%d reports were made before the first", made)
 		}
-		const enough = 10000
-		kept := 0
-		for kept < enough && !waits() {
-			kept++
-		}
-		if want := 4096 - 1; kept != want {
-			t.Errorf("%d callers did not have to wait, want %d", kept, want)
-		}
-		if got := int(reported.Load()); got != kept+2 || written.Load() != 0 {
-			t.Errorf("%d were reported and %d lines written, want %d and none", got, written.Load(), kept+2)
+		calls.After(func() { made++ })
+		if made != 1 {
+			t.Errorf("%d reports were made when much was owed, want the last", made)
 		}
 		start := time.Now()
-		calls.Settled(t.Context())
-		if took := time.Since(start); took != 0 {
-			t.Errorf("reports took %v", took)
-		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if left := calls.Wait(ctx); left != 0 {
-			t.Errorf("%d calls are left, and there was none", left)
-		}
+		calls.Reported(ctx)
 		if took := time.Since(start); took != time.Second {
 			t.Errorf("gave up after %v, want the second that the context allows", took)
 		}
-		close(stuck)
-		calls.Wait(t.Context())
-		synctest.Wait()
-		if got := int(written.Load()); got != kept+2 {
-			t.Errorf("%d lines were written, want %d", got, kept+2)
+		close(release)
+		if calls.Wait(t.Context()); made != interceptor.MaxOwed+1 {
+			t.Errorf("%d reports were made, want %d", made, interceptor.MaxOwed+1)
 		}
 	})
 }
 
-// TestSettled waits for the reports of calls that are answered by then, and neither for later ones nor for ever.
-func TestSettled(t *testing.T) {
+// TestReported waits for the reports of calls that are answered by then, and neither for later ones nor for ever.
+func TestReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const takes = time.Second
 		var calls interceptor.InFlight
-		report := func() func() {
-			time.Sleep(takes)
-			return nil
-		}
+		report := func() { time.Sleep(takes) }
 		waited := func(ctx context.Context) time.Duration {
 			start := time.Now()
-			calls.Settled(ctx)
+			calls.Reported(ctx)
 			return time.Since(start)
 		}
 		for range 3 {

@@ -107,7 +107,7 @@ func begin(ctx context.Context, method string) (context.Context, *call.Call) {
 	return ctx, record
 }
 
-// observe tells what came of a call, after the answer.
+// observe tells what came of a call. Its report is made after the answer.
 func observe(calls *InFlight, observer *telemetry.Observer) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		record := call.FromContext(ctx)

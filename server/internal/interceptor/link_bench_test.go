@@ -34,11 +34,11 @@ func (headers) SetHeader(md metadata.MD) error {
 func BenchmarkLink(b *testing.B) {
 	const token = "bench-token-of-no-value"
 	hash := sha256.Sum256([]byte(token))
-	log, _, end, err := telemetry.NewLogger(io.Discard, "json", "info")
+	log, err := telemetry.NewLog(io.Discard, "json", "info")
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer end()
+	defer log.End()
 	lines, err := audit.Open(filepath.Join(b.TempDir(), "audit"), nil, audit.Options{Places: 1000})
 	if err != nil {
 		b.Fatal(err)
@@ -59,7 +59,7 @@ func BenchmarkLink(b *testing.B) {
 		b.Fatal(err)
 	}
 	chain := Chain{
-		Calls: &InFlight{}, Observer: telemetry.NewObserver(log, lines), Guard: guard, Limit: 33 * time.Second,
+		Calls: &InFlight{}, Observer: telemetry.NewObserver(log.Logger, lines), Guard: guard, Limit: 33 * time.Second,
 		Audit: &Audit{Log: lines, Fingerprint: fingerprint, FailClosed: true},
 	}
 	info := &grpc.UnaryServerInfo{FullMethod: recoverycodesv1.RecoveryCodesService_Get_FullMethodName}

@@ -217,6 +217,7 @@ var troubles = []struct{ metric, what string }{
 	{"recoverycodes_upstream_credentials_refused_total", "Calls for which Stytch refused this server’s credentials"},
 	{"recoverycodes_attempts_store_failures_total", "Recovers that the shared count of wrong codes does not know of"},
 	{"recoverycodes_audit_dropped_total", "Audit lines lost"},
+	{"recoverycodes_log_dropped_total", "Lines of the log lost"},
 	{"recoverycodes_reload_failures_total", "Files that changed and are wrong"},
 	{"recoverycodes_trace_export_failures_total", "Exports of spans that failed"},
 	{"recoverycodes_accept_failures_total", "Connections that could not be accepted"},

@@ -10,70 +10,52 @@ import (
 	"recoverycodes.internal/server/internal/call"
 )
 
-// accessLine is what is logged of a call, and nothing else of it, since it may wait. It writes itself into the line: a list
-// of fields would take a kilobyte for each call.
+// accessLine is what is logged of a call. It writes itself into the line: a list of fields would take a kilobyte for
+// each call.
 type accessLine struct {
-	method, code, reason string // there is no reason when the call was answered
-	door                 call.Door
-	took                 time.Duration
-
-	requestID, traceID, caller string
-	outcome                    call.Outcome
-	upstreamTime               time.Duration // 0 when nothing was asked of the upstream
-	upstreamRequestID          string
-	upstreamStatus             int
-	upstreamFault              string
-	replayed, gaveUp           bool
-	retries                    int
-}
-
-func accessLineOf(record *call.Call, err *apierror.Error, method string, code codes.Code, took time.Duration) *accessLine {
-	l := &accessLine{
-		method: method, code: code.String(), door: record.Door, took: took,
-		requestID: record.RequestID, caller: record.Caller, outcome: record.Outcome,
-		upstreamTime: record.UpstreamTime, upstreamRequestID: record.UpstreamRequestID,
-		upstreamStatus: record.UpstreamStatus, upstreamFault: record.UpstreamFault,
-		replayed: record.Replayed, gaveUp: record.GaveUp, retries: record.Retries,
-	}
-	if err != nil {
-		l.reason = err.Reason
-	}
-	if record.Span != nil && record.Span.SpanContext().IsValid() {
-		l.traceID = record.Span.SpanContext().TraceID().String()
-	}
-	return l
+	record *call.Call
+	err    *apierror.Error // nil when the call was answered
+	method string
+	code   codes.Code
+	took   time.Duration
 }
 
 // MarshalLogObject implements zapcore.ObjectMarshaler.
 func (l *accessLine) MarshalLogObject(line zapcore.ObjectEncoder) error {
-	text := func(name, value string) {
-		if value != "" {
-			line.AddString(name, value)
-		}
-	}
+	record := l.record
 	line.AddString("method", l.method)
-	line.AddString("door", string(l.door))
-	line.AddString("code", l.code)
+	line.AddString("door", string(record.Door))
+	line.AddString("code", l.code.String())
 	line.AddDuration("duration", l.took)
-	line.AddString("request_id", l.requestID)
-	text("trace_id", l.traceID)
-	text("caller", l.caller)
-	text("outcome", string(l.outcome))
-	text("reason", l.reason)
-	if l.upstreamTime > 0 {
-		line.AddString("stytch_request_id", l.upstreamRequestID)
-		line.AddInt64("upstream_status", int64(l.upstreamStatus))
-		line.AddDuration("upstream_duration", l.upstreamTime)
+	line.AddString("request_id", record.RequestID)
+	if record.Span != nil && record.Span.SpanContext().IsValid() {
+		line.AddString("trace_id", record.Span.SpanContext().TraceID().String())
 	}
-	if l.replayed {
+	if record.Caller != "" {
+		line.AddString("caller", record.Caller)
+	}
+	if record.Outcome != "" {
+		line.AddString("outcome", string(record.Outcome))
+	}
+	if l.err != nil {
+		line.AddString("reason", l.err.Reason)
+	}
+	if record.UpstreamTime > 0 {
+		line.AddString("stytch_request_id", record.UpstreamRequestID)
+		line.AddInt64("upstream_status", int64(record.UpstreamStatus))
+		line.AddDuration("upstream_duration", record.UpstreamTime)
+	}
+	if record.Replayed {
 		line.AddBool("replayed", true)
 	}
-	if l.gaveUp {
+	if record.GaveUp {
 		line.AddBool("gave_up_waiting", true)
 	}
-	if l.retries > 0 {
-		line.AddInt64("retries", int64(l.retries))
+	if record.Retries > 0 {
+		line.AddInt64("retries", int64(record.Retries))
 	}
-	text("upstream_fault", l.upstreamFault)
+	if record.UpstreamFault != "" {
+		line.AddString("upstream_fault", record.UpstreamFault)
+	}
 	return nil
 }

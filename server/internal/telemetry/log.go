@@ -22,16 +22,28 @@ const (
 	accessBuffer = 64 << 10
 )
 
+// endLimit bounds how long the end of a log waits for whoever reads it.
+const endLimit = 500 * time.Millisecond
+
 // accessName is the name of the logger whose lines may wait. It is not written.
 const accessName = "access"
 
-// NewLogger returns a logger that writes to w, one line each, and its lowest level, which may be changed while lines are
-// written. format is "json" or "console", level a zap level. Nothing is sampled: an access line that is missing is missed
-// when it matters. end writes what still waits; afterwards the logger must not be used.
-func NewLogger(w io.Writer, format, level string) (log *zap.Logger, lowest zap.AtomicLevel, end func(), err error) {
-	lowest, err = zap.ParseAtomicLevel(level)
+// Log is a logger that has nobody wait for whoever reads it.
+type Log struct {
+	*zap.Logger
+	Lowest zap.AtomicLevel // may be changed while lines are written
+
+	lines *zapcore.BufferedWriteSyncer
+	sink  *sink
+}
+
+// NewLog returns a log that writes to w, one line each, from a goroutine of its own. format is "json" or "console", level a
+// zap level. Nothing is sampled: an access line that is missing is missed when it matters. Lines are lost when 8 MB wait for
+// w; the log says so when it can.
+func NewLog(w io.Writer, format, level string) (*Log, error) {
+	lowest, err := zap.ParseAtomicLevel(level)
 	if err != nil {
-		return nil, lowest, nil, fmt.Errorf("telemetry: %w", err)
+		return nil, fmt.Errorf("telemetry: %w", err)
 	}
 	encoding := zap.NewProductionEncoderConfig()
 	encoding.TimeKey, encoding.MessageKey, encoding.NameKey = "time", "message", zapcore.OmitKey
@@ -44,12 +56,25 @@ func NewLogger(w io.Writer, format, level string) (log *zap.Logger, lowest zap.A
 	case "console":
 		encoder = zapcore.NewConsoleEncoder(encoding)
 	default:
-		return nil, lowest, nil, fmt.Errorf("telemetry: no log format %q", format)
+		return nil, fmt.Errorf("telemetry: no log format %q", format)
 	}
-	lines := &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(struct{ io.Writer }{w}), // to flush is not to sync a disk
-		Size: accessBuffer, FlushInterval: accessDelay}
-	core := prompt{zapcore.NewCore(encoder, lines, lowest)}
-	return zap.New(core), lowest, func() { _ = lines.Stop() }, nil // whoever cannot be written to cannot be told
+	l := &Log{Lowest: lowest, sink: newSink(w)}
+	l.lines = &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(l.sink), Size: accessBuffer, FlushInterval: accessDelay}
+	l.Logger = zap.New(prompt{zapcore.NewCore(encoder, l.lines, lowest)})
+	l.sink.onDrop = func(lines uint64) {
+		l.Warn("lines of this log are lost; it could not be written", zap.Uint64("lines", lines))
+	}
+	go l.sink.run()
+	return l, nil
+}
+
+// Dropped is how many lines are lost.
+func (l *Log) Dropped() uint64 { return l.sink.dropped.Load() }
+
+// End has what still waits written, for half a second at most. Afterwards nothing is logged any more.
+func (l *Log) End() {
+	_ = l.lines.Stop() // to a sink, which never fails
+	l.sink.close(endLimit)
 }
 
 // prompt is a core that lets access lines wait in its buffer and no other: those are few, and somebody may wait for them.

@@ -20,15 +20,17 @@ import (
 	"recoverycodes.internal/server/internal/telemetry"
 )
 
-func logger(t *testing.T, format, level string) (*zap.Logger, *bytes.Buffer) {
+// written returns what a log has written when it has ended.
+func written(t *testing.T, format, level string, write func(*zap.Logger)) string {
 	t.Helper()
 	var out bytes.Buffer
-	log, _, end, err := telemetry.NewLogger(&out, format, level)
+	log, err := telemetry.NewLog(&out, format, level)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(end)
-	return log, &out
+	write(log.Logger)
+	log.End()
+	return out.String()
 }
 
 // TestAccessLinesWait holds that access lines, and no others, are written together: by time, by whatever line follows that
@@ -36,11 +38,11 @@ func logger(t *testing.T, format, level string) (*zap.Logger, *bytes.Buffer) {
 func TestAccessLinesWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out lockedBuffer
-		log, _, end, err := telemetry.NewLogger(&out, "json", "info")
+		log, err := telemetry.NewLog(&out, "json", "info")
 		if err != nil {
 			t.Fatal(err)
 		}
-		observer := telemetry.NewObserver(log, nil)
+		observer := telemetry.NewObserver(log.Logger, nil)
 		ended := func(err *apierror.Error) { observer.Ended(call.New(call.GRPC, ""), err) }
 		lines := func(when string, want int) {
 			t.Helper()
@@ -60,7 +62,7 @@ func TestAccessLinesWait(t *testing.T) {
 		ended(&apierror.Error{Code: codes.Internal, Reason: apierror.Internal, Message: "internal error"})
 		lines("an error", 5)
 		ended(nil)
-		end()
+		log.End()
 		lines("at the end", 6)
 	})
 }
@@ -84,13 +86,14 @@ func (b *lockedBuffer) String() string {
 }
 
 func TestJSONLine(t *testing.T) {
-	log, out := logger(t, "json", "info")
-	log.Info("hello", zap.Duration("duration", 1500*time.Millisecond), zap.String("text", "two\nlines"))
-	if got := strings.Count(out.String(), "\n"); got != 1 || !strings.HasSuffix(out.String(), "\n") {
+	out := written(t, "json", "info", func(log *zap.Logger) {
+		log.Info("hello", zap.Duration("duration", 1500*time.Millisecond), zap.String("text", "two\nlines"))
+	})
+	if got := strings.Count(out, "\n"); got != 1 || !strings.HasSuffix(out, "\n") {
 		t.Fatalf("%d line ends in %q, want one at the end", got, out)
 	}
 	var line map[string]any
-	if err := json.Unmarshal(out.Bytes(), &line); err != nil {
+	if err := json.Unmarshal([]byte(out), &line); err != nil {
 		t.Fatal(err)
 	}
 	at, ok := line["time"].(string)
@@ -105,9 +108,8 @@ func TestJSONLine(t *testing.T) {
 }
 
 func TestConsoleLine(t *testing.T) {
-	log, out := logger(t, "console", "info")
-	log.Info("hello", zap.String("method", "Get"))
-	columns := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\t")
+	out := written(t, "console", "info", func(log *zap.Logger) { log.Info("hello", zap.String("method", "Get")) })
+	columns := strings.Split(strings.TrimSuffix(out, "\n"), "\t")
 	if len(columns) != 4 {
 		t.Fatalf("%q has %d columns, want time, level, message and fields", out, len(columns))
 	}
@@ -119,13 +121,14 @@ func TestConsoleLine(t *testing.T) {
 func TestLowestLevel(t *testing.T) {
 	levels := []string{"debug", "info", "warn", "error"}
 	for i, lowest := range levels {
-		log, out := logger(t, "json", lowest)
-		log.Debug("debug")
-		log.Info("info")
-		log.Warn("warn")
-		log.Error("error")
+		out := written(t, "json", lowest, func(log *zap.Logger) {
+			log.Debug("debug")
+			log.Info("info")
+			log.Warn("warn")
+			log.Error("error")
+		})
 		var got []string
-		for line := range strings.Lines(out.String()) {
+		for line := range strings.Lines(out) {
 			var l struct{ Level string }
 			if err := json.Unmarshal([]byte(line), &l); err != nil {
 				t.Fatal(err)
@@ -140,12 +143,13 @@ func TestLowestLevel(t *testing.T) {
 
 // TestNothingIsSampled writes the same line often, which samplers thin out.
 func TestNothingIsSampled(t *testing.T) {
-	log, out := logger(t, "json", "info")
 	const n = 2000
-	for range n {
-		log.Info("call")
-	}
-	if got := strings.Count(out.String(), "\n"); got != n {
+	out := written(t, "json", "info", func(log *zap.Logger) {
+		for range n {
+			log.Info("call")
+		}
+	})
+	if got := strings.Count(out, "\n"); got != n {
 		t.Errorf("%d of %d lines were written", got, n)
 	}
 }
@@ -157,7 +161,7 @@ func TestWrongLogSettings(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(tests)) {
 		tt := tests[name]
-		log, _, _, err := telemetry.NewLogger(&bytes.Buffer{}, tt.format, tt.level)
+		log, err := telemetry.NewLog(&bytes.Buffer{}, tt.format, tt.level)
 		if err == nil || log != nil {
 			t.Errorf("%s: a logger was made", name)
 			continue

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -119,32 +120,37 @@ func (o *Observer) Gatherer() prometheus.Gatherer { return o.registry }
 // what the caller hears, nil for an answer.
 func (o *Observer) Ended(record *call.Call, err *apierror.Error) {
 	if report := o.Ending(record, err); report != nil {
-		if line := report(); line != nil {
-			line()
-		}
+		report()
 	}
 }
 
-// Ending is Ended in three parts, for whoever answers in between. It notes that the call ends now and ends its span; what
-// the record and err say must not change from then on. report counts the call and hands over its audit line, and waits for
-// nothing. line writes the access line, may have to wait for whoever reads the log, and keeps nothing else of the record.
-// Either is nil when there is nothing to do.
-func (o *Observer) Ending(record *call.Call, err *apierror.Error) (report func() (line func())) {
+// Ending is Ended in two parts, for whoever answers in between. It ends the call's span and notes the time; what the record and
+// err say must not change from then on. report does the rest, and waits for nothing. It is nil when the call had ended.
+func (o *Observer) Ending(record *call.Call, err *apierror.Error) (report func()) {
 	if record.Reported {
 		return nil
 	}
 	record.Reported = true
-	took := time.Since(record.Start)
+	ended := time.Now()
 	concluded(record, err)
-	return func() func() { return o.report(record, err, took) }
+	return func() {
+		defer func() {
+			if recover() != nil { // the call is answered, and others are under way
+				o.Panicked(record, debug.Stack())
+			}
+		}()
+		o.report(record, err, ended)
+	}
 }
 
-func (o *Observer) report(record *call.Call, err *apierror.Error, took time.Duration) (line func()) {
+func (o *Observer) report(record *call.Call, err *apierror.Error, ended time.Time) {
 	code := codes.OK
 	if err != nil {
 		code = err.Code
 	}
+	took := ended.Sub(record.Start)
 	method := rpc(record.Method)
+	o.record(record, method, code) // before all that could fail
 	trace := exemplar(record)
 	m := o.metersOf(kindOf(record, method, code))
 	count(m.calls, trace)
@@ -164,14 +170,11 @@ func (o *Observer) report(record *call.Call, err *apierror.Error, took time.Dura
 	if err != nil && err.Reason == apierror.UpstreamCredentials {
 		count(o.credentials, trace)
 	}
-	o.keepUnsettled(record, err, method)
-	o.record(record, method, code)
-	entry := o.access.Check(levelOf(record, err), "call")
-	if entry == nil {
-		return nil
+	o.keepUnsettled(record, err, method, ended)
+	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
+		line.Time = ended
+		line.Write(zap.Inline(&accessLine{record, err, method, code, took}))
 	}
-	said := accessLineOf(record, err, method, code, took)
-	return func() { entry.Write(zap.Inline(said)) }
 }
 
 // record writes the audit line of a call of the service. Where a place was kept for it, it is used.
@@ -258,6 +261,14 @@ func (o *Observer) NotReloaded(what string, err error) {
 // Gauge adds a metric that is read when it is asked for.
 func (o *Observer) Gauge(name, help string, value func() float64) {
 	o.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+// LogDropped adds the metric of the lines that the log has lost.
+func (o *Observer) LogDropped(dropped func() uint64) {
+	o.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Name: "recoverycodes_log_dropped_total",
+		Help: "Log lines that were lost because they could not be written and there was no place left to keep them.",
+	}, func() float64 { return float64(dropped()) }))
 }
 
 // Build adds the metric that says what runs.

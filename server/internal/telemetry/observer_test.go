@@ -1,13 +1,12 @@
 package telemetry_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -226,18 +225,13 @@ func TestEndedOnce(t *testing.T) {
 	}
 }
 
-// TestEnding has an hour between a call's end, its report, and its line. Both tell of the end; a report does all but the
-// line, which says what it did whatever becomes of the record.
+// TestEnding has an hour between the end of a call and its report, which tells of the end.
 func TestEnding(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		file := filepath.Join(t.TempDir(), "audit")
-		audited, err := audit.Open(file, nil, audit.Options{Places: 10})
-		if err != nil {
-			t.Fatal(err)
-		}
 		core, lines := observer.New(zap.DebugLevel)
-		o := telemetry.NewObserver(zap.New(core), audited)
-		r := record(call.REST, service+"Get", func(r *call.Call) { r.Outcome, r.RequestID = call.Done, "id-1" })
+		o := telemetry.NewObserver(zap.New(core), nil)
+		r := record(call.REST, service+"Get", func(r *call.Call) { r.Outcome = call.Unknown })
+		ended := time.Now()
 
 		report := o.Ending(r, nil)
 		if again := o.Ending(r, nil); again != nil {
@@ -246,33 +240,49 @@ func TestEnding(t *testing.T) {
 		time.Sleep(time.Hour)
 		const calls, seconds = `recoverycodes_calls_total{caller="",code="OK",door="rest",method="Get"}`,
 			`recoverycodes_call_duration_seconds_sum{door="rest",method="Get"}`
-		if got := series(t, o)[calls]; got != "" {
-			t.Errorf("%s is %s before the report", calls, got)
+		if got := series(t, o)[calls]; got != "" || lines.Len() != 0 {
+			t.Errorf("before the report %s is %q, and there are %d lines", calls, got, lines.Len())
 		}
 
-		line := report()
+		report()
 		if got := series(t, o); got[calls] != "1" || got[seconds] != "1" {
 			t.Errorf("%s is %q and %s %q, want 1 and 1", calls, got[calls], seconds, got[seconds])
 		}
-		if err := audited.Close(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if text, err := os.ReadFile(file); err != nil || strings.Count(string(text), `"id-1"`) != 1 {
-			t.Errorf("the audit log is %s, %v", text, err)
-		}
-		if lines.Len() != 0 {
-			t.Error("the report has written a line")
-		}
-
-		*r = call.Call{}
-		time.Sleep(time.Hour)
-		line()
 		got := lines.All()
-		if len(got) != 1 || got[0].ContextMap()["request_id"] != "id-1" || got[0].ContextMap()["outcome"] != "done" ||
-			got[0].ContextMap()["duration"] != time.Second {
-			t.Errorf("%+v", got)
+		if len(got) != 1 || !got[0].Time.Equal(ended) || got[0].ContextMap()["duration"] != time.Second {
+			t.Errorf("%+v; want one line, of %v and of a call that took a second", got, ended)
+		}
+		if u := o.Unsettled(); len(u) != 1 || !u[0].Ended.Equal(ended) {
+			t.Errorf("%+v; want one, that ended at %v", u, ended)
 		}
 	})
+}
+
+// TestReportThatFails has a report panic, which a name that is no UTF-8 makes of a metric. It is a defect that is told, the call
+// is in the audit log, and others are reported.
+func TestReportThatFails(t *testing.T) {
+	var text bytes.Buffer
+	audited, err := audit.Open(audit.Stdout, &text, audit.Options{Places: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, lines := observer.New(zap.DebugLevel)
+	o := telemetry.NewObserver(zap.New(core), audited)
+	place, err := audited.Reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Ended(record(call.GRPC, service+"Rotate", func(r *call.Call) { r.Caller, r.Place = "\xff", place }), nil)
+	if got := series(t, o)["recoverycodes_panics_total"]; got != "1" || lines.FilterMessage("panic").Len() != 1 {
+		t.Errorf("%s panics and %d lines of one, want 1 and 1", got, lines.FilterMessage("panic").Len())
+	}
+	o.Ended(record(call.GRPC, service+"Rotate", nil), nil)
+	if got := lines.FilterMessage("call").Len(); got != 1 {
+		t.Errorf("%d access lines, want that of the second call", got)
+	}
+	if err := audited.Close(t.Context()); err != nil || strings.Count(text.String(), "Rotate") != 2 {
+		t.Errorf("the audit log is %s, %v; want two lines", text.String(), err)
+	}
 }
 
 func TestMetrics(t *testing.T) {

@@ -54,12 +54,12 @@ func (o *Observer) Unsettled() []Unsettled {
 
 // keepUnsettled keeps a call that has ended, if it is one of those. An answer that is given again is none: it was kept
 // when it was given first. Nor is a call that gave up waiting for another, which is kept itself if it is one.
-func (o *Observer) keepUnsettled(record *call.Call, err *apierror.Error, method string) {
+func (o *Observer) keepUnsettled(record *call.Call, err *apierror.Error, method string, ended time.Time) {
 	if record.Replayed || record.GaveUp || record.Outcome != call.Unknown && record.Outcome != call.Lost {
 		return
 	}
 	u := Unsettled{
-		Ended: time.Now(), Method: method, Door: record.Door, Caller: record.Caller, Outcome: record.Outcome,
+		Ended: ended, Method: method, Door: record.Door, Caller: record.Caller, Outcome: record.Outcome,
 		RequestID: record.RequestID, StytchRequestID: record.UpstreamRequestID,
 		Status: record.UpstreamStatus, Fault: record.UpstreamFault,
 	}
