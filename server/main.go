@@ -16,6 +16,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/go-logr/logr"
 	"go.opentelemetry.io/otel"
@@ -26,6 +27,9 @@ import (
 	"recoverycodes.internal/server/internal/daemon"
 	"recoverycodes.internal/server/internal/reload"
 )
+
+// complaintLimit is how long the last words may take.
+const complaintLimit = 500 * time.Millisecond
 
 func main() {
 	// gRPC and the gateway library log through one logger of the process, in lines of their own form and with callers'
@@ -58,9 +62,22 @@ func main() {
 	}()
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
 	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "recoverycodesd:", err)
+		complain(err)
 	}
 	os.Exit(exitCode(err))
+}
+
+// complain writes why the process ends to standard error. Nobody may be reading that, and the process must end all the same.
+func complain(err error) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = fmt.Fprintln(os.Stderr, "recoverycodesd:", err)
+	}()
+	select {
+	case <-written:
+	case <-time.After(complaintLimit):
+	}
 }
 
 // What the garbage collector goes by, where the environment does not say otherwise. Calls leave a dozen KB each and next to

@@ -107,7 +107,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- /* How long the server takes to stop at most: it still serves, then open calls end, then calls that were sent, and then there
-are 6 s for the last answers, audit lines, spans and connections. A test stops a server that has all of it to do. */}}
+are 6 s for the last answers, audit lines, spans, connections and lines of the log. A test stops a server that has all of it to do. */}}
 {{- define "recoverycodes.stopSeconds" -}}
 {{- $settings := include "recoverycodes.settings" . | fromYaml }}
 {{- $sum := 6.0 }}

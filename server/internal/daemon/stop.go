@@ -9,7 +9,7 @@ import (
 )
 
 // answerLimit bounds how long a stop waits for the last answers, closeLimit for the last reports, audit lines and spans, and
-// adminLimit for what the admin door answers. The log has half a second then.
+// adminLimit for what the admin door answers. Afterwards the log has half a second (telemetry.Log.End).
 const (
 	answerLimit = time.Second
 	closeLimit  = 2 * time.Second

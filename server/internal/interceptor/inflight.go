@@ -2,7 +2,6 @@ package interceptor
 
 import (
 	"context"
-	"math"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -10,7 +9,7 @@ import (
 	"recoverycodes.internal/server/internal/batching"
 )
 
-// MaxOwed bounds how many answered calls are not reported. It is reached for moments, under load.
+// MaxOwed bounds how many calls may wait to be reported. It is reached for moments, under load.
 const MaxOwed = 256
 
 // InFlight counts the calls in the corridor, and reports them when they are answered. A Recover or Rotate that was
@@ -19,7 +18,7 @@ const MaxOwed = 256
 type InFlight struct {
 	mu      sync.Mutex
 	calls   int
-	owed    int           // reports that are in queue, or being made
+	owed    int           // reports that are in queue or being made
 	idle    chan struct{} // made by whoever waits, closed when there are no calls and no report is owed
 	queue   []func()
 	running bool // there is a goroutine that works off the queue
@@ -47,27 +46,31 @@ func (f *InFlight) announce() {
 }
 
 // After has a call reported as soon as those who answer have had their turn, in the order in which calls come here. A report
-// must not wait for anything. When MaxOwed are owed already, this one is made at once.
+// must not wait for anything. When MaxOwed are owed already, this one is made at once, beside the others.
 func (f *InFlight) After(report func()) {
-	if !f.owe(report, MaxOwed) {
+	f.mu.Lock()
+	full := f.owed >= MaxOwed
+	f.owed++
+	if !full {
+		f.enqueue(report)
+	}
+	f.mu.Unlock()
+	if full {
 		report()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.owed--
+		f.announce()
 	}
 }
 
-// owe has something done after all that is owed, unless that is as much as the limit.
-func (f *InFlight) owe(do func(), limit int) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.owed >= limit {
-		return false
-	}
-	f.owed++
+// enqueue has something done after all that is in queue. The lock is held, and it is counted as owed.
+func (f *InFlight) enqueue(do func()) {
 	f.queue = append(f.queue, do)
 	if !f.running {
 		f.running = true
 		go f.work()
 	}
-	return true
 }
 
 // work works off the queue. It returns when there is nothing in it.
@@ -91,10 +94,14 @@ func (f *InFlight) work() {
 	}
 }
 
-// Reported waits until all calls that were answered before are reported, or ctx ends.
+// Reported waits until all calls that came to After before are reported, or ctx ends; those that are reported beside the
+// others it does not know.
 func (f *InFlight) Reported(ctx context.Context) {
 	done := make(chan struct{})
-	f.owe(func() { close(done) }, math.MaxInt)
+	f.mu.Lock()
+	f.owed++
+	f.enqueue(func() { close(done) })
+	f.mu.Unlock()
 	select {
 	case <-done:
 	case <-ctx.Done():

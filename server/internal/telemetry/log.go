@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Access lines wait for each other in memory, for so long and as much at most. A process that is killed loses those; the
-// audit log is written through.
+// Access lines wait for each other in memory, for so long and as much at most. A process that is killed or crashes loses
+// those, and others that are not written yet; the audit log is written through.
 const (
 	accessDelay  = 100 * time.Millisecond
 	accessBuffer = 64 << 10
@@ -38,8 +38,8 @@ type Log struct {
 }
 
 // NewLog returns a log that writes to w, one line each, from a goroutine of its own. format is "json" or "console", level a
-// zap level. Nothing is sampled: an access line that is missing is missed when it matters. Lines are lost when 8 MB wait for
-// w; the log says so when it can.
+// zap level. Nothing is sampled: an access line that is missing is missed when it matters. Lines are lost when w fails, or
+// when 8 MB wait for it; the log says so when it can be written again.
 func NewLog(w io.Writer, format, level string) (*Log, error) {
 	lowest, err := zap.ParseAtomicLevel(level)
 	if err != nil {
@@ -62,7 +62,7 @@ func NewLog(w io.Writer, format, level string) (*Log, error) {
 	l.lines = &zapcore.BufferedWriteSyncer{WS: zapcore.AddSync(l.sink), Size: accessBuffer, FlushInterval: accessDelay}
 	l.Logger = zap.New(prompt{zapcore.NewCore(encoder, l.lines, lowest)})
 	l.sink.onDrop = func(lines uint64) {
-		l.Warn("lines of this log are lost; it could not be written", zap.Uint64("lines", lines))
+		l.Warn("lines of this log are lost", zap.Uint64("lines", lines))
 	}
 	go l.sink.run()
 	return l, nil
@@ -71,7 +71,8 @@ func NewLog(w io.Writer, format, level string) (*Log, error) {
 // Dropped is how many lines are lost.
 func (l *Log) Dropped() uint64 { return l.sink.dropped.Load() }
 
-// End has what still waits written, for half a second at most. Afterwards nothing is logged any more.
+// End has what still waits written, for half a second at most. What is not written by then, and what comes later, is lost and
+// not counted.
 func (l *Log) End() {
 	_ = l.lines.Stop() // to a sink, which never fails
 	l.sink.close(endLimit)

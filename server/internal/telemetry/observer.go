@@ -78,7 +78,7 @@ func NewObserver(log *zap.Logger, audit *audit.Log) *Observer {
 		"Calls for which the upstream refused this server's own credentials.")
 	o.drift = o.counters("recoverycodes_answer_drift_total",
 		"Places where an upstream answer departed from the contract, by RPC and kind.", "method", "kind")
-	o.panics = o.counter("recoverycodes_panics_total", "Handlers that panicked: defects of this server.")
+	o.panics = o.counter("recoverycodes_panics_total", "Handlers, and reports of calls, that panicked: defects of this server.")
 	o.dropped = o.counter("recoverycodes_audit_dropped_total",
 		"Audit lines that were lost because they could not be written and there was no place left to keep them.")
 	o.reloads = o.counters("recoverycodes_reload_failures_total",
@@ -150,7 +150,8 @@ func (o *Observer) report(record *call.Call, err *apierror.Error, ended time.Tim
 	}
 	took := ended.Sub(record.Start)
 	method := rpc(record.Method)
-	o.record(record, method, code) // before all that could fail
+	o.record(record, method, code) // these two before all that could fail
+	o.keepUnsettled(record, err, method, ended)
 	trace := exemplar(record)
 	m := o.metersOf(kindOf(record, method, code))
 	count(m.calls, trace)
@@ -170,7 +171,6 @@ func (o *Observer) report(record *call.Call, err *apierror.Error, ended time.Tim
 	if err != nil && err.Reason == apierror.UpstreamCredentials {
 		count(o.credentials, trace)
 	}
-	o.keepUnsettled(record, err, method, ended)
 	if line := o.access.Check(levelOf(record, err), "call"); line != nil {
 		line.Time = ended
 		line.Write(zap.Inline(&accessLine{record, err, method, code, took}))
@@ -267,7 +267,7 @@ func (o *Observer) Gauge(name, help string, value func() float64) {
 func (o *Observer) LogDropped(dropped func() uint64) {
 	o.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "recoverycodes_log_dropped_total",
-		Help: "Log lines that were lost because they could not be written and there was no place left to keep them.",
+		Help: "Log lines that were lost because a write failed, or did not return until there was no place left to keep them.",
 	}, func() float64 { return float64(dropped()) }))
 }
 

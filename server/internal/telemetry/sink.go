@@ -29,7 +29,8 @@ type sink struct {
 	wake chan struct{} // has an element when there is something to do
 	done chan struct{} // closed when the goroutine has ended
 
-	// onDrop is told how many lines were lost, when one has been written again before the end.
+	// onDrop is told how many lines were lost, after a write that succeeded, unless the sink is closed. It is called by the
+	// goroutine that writes.
 	onDrop func(lines uint64)
 }
 
@@ -67,7 +68,7 @@ func (s *sink) run() {
 	defer close(s.done)
 	var lines []byte
 	var told uint64
-	torn := false // what was written ends within a line
+	wrote, torn := false, false // the last write was good; what was written ends within a line
 	for {
 		s.mu.Lock()
 		if cap(lines) > keepWaiting {
@@ -76,6 +77,12 @@ func (s *sink) run() {
 		lines, s.waiting = s.waiting, lines[:0]
 		closed := s.closed
 		s.mu.Unlock()
+		// There is room now. While lines are lost there is none, and what tells of them would be lost too.
+		if now := s.dropped.Load(); wrote && now > told && !closed {
+			s.onDrop(now - told)
+			told = now
+		}
+		wrote = false
 		if len(lines) == 0 {
 			if closed {
 				return
@@ -92,19 +99,9 @@ func (s *sink) run() {
 		torn = n > 0 && lines[n-1] != '\n' || n == 0 && torn
 		if err != nil {
 			s.drop(lines[max(n, end):])
-			continue
 		}
-		if now := s.dropped.Load(); now > told && !s.ended() {
-			s.onDrop(now - told)
-			told = now
-		}
+		wrote = err == nil
 	}
-}
-
-func (s *sink) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closed
 }
 
 // close has what waits written, for as long as the limit allows. A write that never returns keeps the goroutine. What comes later is
