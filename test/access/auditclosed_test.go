@@ -102,6 +102,33 @@ func TestNoAuditNoCall(t *testing.T) {
 	}
 }
 
+// TestNobodyReadsEitherLog has the audit log stall while standard error is a full pipe, where it would say so. Calls are refused,
+// and made again when the audit log alone is read.
+func TestNobodyReadsEitherLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	log := unreadPipe(t, path)
+	d := daemon.Start(t, nil, "--sandbox", "--policy="+file(t, "policy.yaml", one("")), "--audit-file="+path, "--audit-fail-closed")
+	p := connect(t, d)
+	read, calls := d.Unread(t), 0
+	const pipe, line = 64 << 10, 200 // bytes, a line at least
+	for range 2 * pipe / line {
+		calls++
+		p.byREST(t, request("Recover", slug, member, rightCode), nil).is(t, "CALLER_UNKNOWN")
+	}
+	get := func() string {
+		calls++
+		return p.byGRPC(t, request("Get", slug, member, ""), bearer("one")).reason
+	}
+	await(t, "a refusal", func() bool { return get() == "NOT_SENT" })
+	log.mend()
+	await(t, "calls to be made again", func() bool { return get() == "" })
+	read()
+	end(t, d)
+	if n := len(parseLines(t, log.text())); n != calls {
+		t.Errorf("%d lines of %d calls", n, calls)
+	}
+}
+
 func (p *peer) isHealthy(t *testing.T, d *daemon.Daemon) {
 	t.Helper()
 	health, err := healthpb.NewHealthClient(p.grpc).Check(t.Context(), &healthpb.HealthCheckRequest{})
