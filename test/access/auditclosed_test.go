@@ -28,11 +28,11 @@ func TestTheAuditFileIsMovedAway(t *testing.T) {
 	d := daemon.Start(t, nil, "--sandbox", "--policy="+file(t, "policy.yaml", one("")), "--audit-file="+path)
 	p := connect(t, d)
 	calls := 0
-	get := func() bool {
+	get := func() bool { // until there is a line
 		calls++
 		p.byGRPC(t, request("Get", slug, member, ""), bearer("one")).is(t, "")
-		_, err := os.Stat(path)
-		return err == nil
+		info, err := os.Stat(path)
+		return err == nil && info.Size() > 0
 	}
 	await(t, "the file", get)
 	if err := os.Rename(path, path+".1"); err != nil {
