@@ -255,3 +255,22 @@ func TestReported(t *testing.T) {
 		}
 	})
 }
+
+// TestWaitIsForReportsBesideTheQueue has one that is made at once outlast the queue.
+func TestWaitIsForReportsBesideTheQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const takes = time.Second
+		var calls interceptor.InFlight
+		release := make(chan struct{})
+		for range interceptor.MaxOwed {
+			calls.After(func() { <-release })
+		}
+		go calls.After(func() { time.Sleep(takes) })
+		synctest.Wait()
+		close(release)
+		start := time.Now()
+		if calls.Wait(t.Context()); time.Since(start) != takes {
+			t.Errorf("waited %v, want %v", time.Since(start), takes)
+		}
+	})
+}

@@ -71,8 +71,7 @@ func NewLog(w io.Writer, format, level string) (*Log, error) {
 // Dropped is how many lines are lost.
 func (l *Log) Dropped() uint64 { return l.sink.dropped.Load() }
 
-// End has what still waits written, for half a second at most. What is not written by then, and what comes later, is lost and
-// not counted.
+// End has what still waits written, for half a second at most. What is not written by then, and what comes later, is lost.
 func (l *Log) End() {
 	_ = l.lines.Stop() // to a sink, which never fails
 	l.sink.close(endLimit)

@@ -17,7 +17,7 @@ const (
 )
 
 // sink writes to another writer what it is given, and has nobody wait: lines about calls must not hold up calls, nor the way
-// down. What finds no room is dropped and counted. It is safe for concurrent use.
+// down. What finds no room or cannot be written is dropped and counted. It is safe for concurrent use.
 type sink struct {
 	to      io.Writer
 	dropped atomic.Uint64 // lines
@@ -104,8 +104,8 @@ func (s *sink) run() {
 	}
 }
 
-// close has what waits written, for as long as the limit allows. A write that never returns keeps the goroutine. What comes later is
-// dropped.
+// close has what waits written, for as long as the limit allows. A write that never returns keeps the goroutine. What comes
+// later is dropped.
 func (s *sink) close(limit time.Duration) {
 	s.mu.Lock()
 	s.closed = true
